@@ -1,0 +1,1 @@
+"""Words and tools that every part of FileFlux shares. It knows nobody above it."""

@@ -1,0 +1,273 @@
+"""What a client asked to change, and what came of it.
+
+A change is a frozen request that has passed signature, authorization and the checks of its body.
+Changes with bytes travel in a seal (`UploadsSealed`); changes without bytes go to the database
+directly. Both are decided by `fileflux.metadata.apply`, which answers each with an `Outcome`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fileflux.core.ids import BucketId, NodeId, UploadId, UserId
+from fileflux.core.model import HopTimes, Manifest, ObjectMeta, WriteConditions
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asked, as the audit record keeps it. Never a secret, a signature or a token."""
+
+    user_id: UserId
+    user_name: str
+    key_id: str
+    source_address: str = ""
+    user_agent: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """`upload_id` is made by whoever asks, before anything else; it names the change for ever.
+
+    It becomes the version id and content id of an object, the id of a multipart upload, the id of
+    the record in the audit stream. `at_us`: when the request was received.
+    """
+
+    upload_id: UploadId
+    actor: Actor
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _InBucket(Change):
+    bucket_id: BucketId
+    bucket: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutObject(_InBucket):
+    """A new object version whose bytes are staged. No chunks: an empty object, a direct change.
+
+    `is_async`: its `async_uploads` row is updated in the same transaction.
+    """
+
+    key: bytes
+    size: int
+    etag: str
+    meta: ObjectMeta
+    manifest: Manifest
+    storage_class: str
+    conditions: WriteConditions = WriteConditions()
+    hops: HopTimes = HopTimes()
+    is_async: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutPart(_InBucket):
+    """One part of a multipart upload; a later one with the same number replaces it."""
+
+    key: bytes
+    multipart_id: UploadId
+    part_number: int
+    size: int
+    etag: str
+    meta: ObjectMeta
+    manifest: Manifest
+    hops: HopTimes = HopTimes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteObject(_InBucket):
+    """Remove the current version; deleting what is not there succeeds."""
+
+    key: bytes
+    conditions: WriteConditions = WriteConditions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyObject(_InBucket):
+    """Make `key` share the content of a source version. No bytes move.
+
+    `source_version` is the version that ingest read; if the source is another one by now the
+    outcome is `SourceChanged` and ingest reads again. `meta` None: copy the source's.
+    """
+
+    key: bytes
+    source_bucket_id: BucketId
+    source_bucket: str
+    source_key: bytes
+    source_version: UploadId
+    meta: ObjectMeta | None
+    storage_class: str
+    conditions: WriteConditions = WriteConditions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateMultipart(_InBucket):
+    """`upload_id` is the multipart upload's id. `checksum_algorithm` may be empty."""
+
+    key: bytes
+    meta: ObjectMeta
+    storage_class: str
+    checksum_algorithm: str = ""
+    checksum_type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyPart(_InBucket):
+    """A part that references slices of a stored version. `manifest` holds (chunk, start, size).
+
+    The source row is marked shared and the part becomes a holder of its content.
+    """
+
+    key: bytes
+    multipart_id: UploadId
+    part_number: int
+    size: int
+    etag: str
+    meta: ObjectMeta
+    manifest: Manifest
+    source_bucket_id: BucketId
+    source_key: bytes
+    source_version: UploadId
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedPart:
+    """A part as the client lists it: ETag without quotes, checksums as given (may be empty)."""
+
+    part_number: int
+    etag: str
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteMultipart(_InBucket):
+    """Make the listed parts one object. Answered again for 7 days by its stored outcome.
+
+    `checksums`, `checksum_type`: what the client claims for the whole object; empty if nothing.
+    """
+
+    key: bytes
+    multipart_id: UploadId
+    parts: tuple[CompletedPart, ...]
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    checksum_type: str = ""
+    object_size: int | None = None
+    conditions: WriteConditions = WriteConditions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AbortMultipart(_InBucket):
+    key: bytes
+    multipart_id: UploadId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateBucket(_InBucket):
+    """`bucket_id` is new. Owned already by the same user: outcome BucketAlreadyOwnedByYou."""
+
+    owner_id: UserId
+    storage_class: str
+    config: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteBucket(_InBucket):
+    """Only an empty bucket; open multipart uploads do not block it (their content is garbage)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigureBucket(_InBucket):
+    """Set or (None) remove entries of the bucket's configuration, `class` among them."""
+
+    entries: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateUser(Change):
+    """`password_hash`: Argon2, may be empty. A taken name: outcome EntityAlreadyExists."""
+
+    user_id: UserId
+    name: str
+    password_hash: str
+    is_root: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPassword(Change):
+    user_id: UserId
+    password_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteUser(Change):
+    """Only a user without buckets (outcome DeleteConflict); the keys go with it."""
+
+    user_id: UserId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateKey(Change):
+    """`secret` is encrypted with the master key: SigV4 needs it back, topics never see it clear."""
+
+    user_id: UserId
+    access_key: str
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetKeyActive(Change):
+    access_key: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteKey(Change):
+    access_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetNodeIntent(Change):
+    """What operators want of a node: `active`, `drain` or `remove`, and its weight (1.0)."""
+
+    node_id: NodeId
+    intent: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptAsync(_InBucket):
+    """Record an accepted `Prefer: respond-async` upload before 202 is answered.
+
+    `upload_id` is also that of the PutObject that will follow in a seal `seal_id`.
+    """
+
+    key: bytes
+    size: int
+
+
+OK = "ok"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one change: enough to answer the client now and on a re-emission.
+
+    `status` is `ok` or an S3 error code (NoSuchBucket, PreconditionFailed, NoSuchUpload,
+    InvalidPart, Aborted, Expired, SourceChanged …); a refusal is an outcome, never an exception.
+    """
+
+    upload_id: UploadId
+    status: str = OK
+    version_id: UploadId | None = None
+    etag: str = ""
+    stamp: int = 0
+    size: int = 0
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    checksum_type: str = ""
+    detail: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.status == OK

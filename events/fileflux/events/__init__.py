@@ -1,0 +1,1 @@
+"""What happened: event types, topics, codec, broker adapter, consume loop."""

@@ -1,0 +1,87 @@
+"""What the rest of the code sees of a broker.
+
+Delivery is at least once, in order inside a partition, and may lose the tail: whoever waits
+re-emits until the state is final.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record is."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event batch as the broker holds it. `timestamp_us` is the broker's create time."""
+
+    position: Position
+    key: bytes | None
+    value: bytes
+    headers: tuple[tuple[str, bytes], ...]
+    timestamp_us: int
+
+
+class EventPublisher(Protocol):
+    """Sends records. Two kinds are made: fast (acks=1) and safe (acks=all, idempotent)."""
+
+    async def publish(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        partition: int,
+        key: bytes | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> Position:
+        """Return when the broker acknowledged; raise BrokerUnavailable after the deadline.
+
+        After an exception the record may or may not be there.
+        """
+
+    async def close(self) -> None:
+        """Flush and stop. Idempotent."""
+
+
+class EventSource(Protocol):
+    """Reads chosen partitions by manual assignment: no group, no rebalance."""
+
+    async def seek(self, topic: str, partition: int, offset: int | None) -> None:
+        """Read this partition from `offset` on; None: from its first record."""
+
+    async def seek_to_end(self, topic: str, partition: int) -> int:
+        """Read this partition from its end on; return that offset."""
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return (first offset, offset after the last record)."""
+
+    async def read_one(self, topic: str, partition: int, offset: int) -> Record | None:
+        """Return the record at `offset`, None if it is not there. Does not move the reading."""
+
+    async def fetch(self, *, max_records: int = 500, wait_s: float = 0.1) -> list[Record]:
+        """Return the next records of all partitions, drained at once; empty after `wait_s`."""
+
+    async def close(self) -> None:
+        """Stop. Idempotent."""
+
+
+class Broker(Protocol):
+    """Makes publishers and sources, and the topics they need."""
+
+    async def fast_publisher(self) -> EventPublisher: ...
+
+    async def safe_publisher(self) -> EventPublisher: ...
+
+    async def source(self, partitions: Sequence[tuple[str, int]]) -> EventSource: ...
+
+    async def ensure_topics(self) -> None:
+        """Create the registry's topics that are missing; raise on wrong settings."""
+
+    async def close(self) -> None: ...
