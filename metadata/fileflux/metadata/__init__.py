@@ -1,0 +1,1 @@
+"""What exists: the truth. Events become rows here, rows become audit."""

@@ -1,0 +1,234 @@
+"""What decisions and readers see of the database.
+
+`Database.run` gives a SERIALIZABLE transaction to a function and runs it again after a
+serialization failure (40001, 40P01), so the function has no effect but through `Transaction`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from fileflux.core.ids import BucketId, BundleId, NodeId, SealId, UploadId, UserId
+from fileflux.core.model import Manifest
+from fileflux.metadata.rows import (
+    BucketRow,
+    Footprint,
+    KeyRow,
+    ObjectRow,
+    PartRow,
+    ReplicaRow,
+    Rows,
+    Settlement,
+    UploadRow,
+    UserRow,
+    Writes,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LanePosition:
+    """How far a lane has been applied, and who may move it.
+
+    `turn` is raised by compare-and-set; `offset` is the next record to read (None: the first);
+    `before_us` and `before_crc` are the time and CRC32C of the record before it: a wiped topic is
+    noticed by them.
+    """
+
+    topic: str
+    partition: int
+    turn: int
+    offset: int | None
+    before_us: int = 0
+    before_crc: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditBlock:
+    """A run of numbered audit records as stored: `payload` is hashed and published as it is."""
+
+    stream: str
+    first_position: int
+    count: int
+    payload: bytes
+    chain_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SequencerHead:
+    """Where the stream set stands. `turn` moves by compare-and-set."""
+
+    stream: str
+    turn: int
+    next_position: int
+    chain_hash: bytes
+
+
+class Transaction(Protocol):
+    """One attempt. Every method is a statement or two."""
+
+    async def load_settlements(self, seal_ids: Sequence[SealId]) -> dict[SealId, Settlement]: ...
+
+    async def load_rows(self, footprint: Footprint) -> Rows: ...
+
+    async def load_replicas(
+        self, bundle_ids: Sequence[BundleId]
+    ) -> dict[BundleId, tuple[ReplicaRow, ...]]: ...
+
+    async def load_bundle_states(self, bundle_ids: Sequence[BundleId]) -> dict[BundleId, str]: ...
+
+    async def clock_us(self) -> int: ...
+
+    async def store_writes(self, writes: Writes) -> None:
+        """Store rows, floors, garbage, bundle states and one audit_pending block."""
+
+    async def store_settlements(self, settlements: Sequence[Settlement]) -> None:
+        """Insert; a seal settled by somebody else since is a serialization failure."""
+
+    async def store_replicas(self, replicas: Sequence[ReplicaRow]) -> None:
+        """Insert or replace; applying twice is the same as once."""
+
+    async def move_positions(
+        self, before: Sequence[LanePosition], after: Sequence[LanePosition]
+    ) -> None:
+        """Compare-and-set by turn; raise LaneLost when somebody moved one since."""
+
+    async def move_head(self, before: SequencerHead, after: SequencerHead) -> None:
+        """Compare-and-set by turn; raise LaneLost."""
+
+    async def number_pending(
+        self, block_ids: Sequence[bytes], block: AuditBlock, sequences: Mapping[BucketId, int]
+    ) -> None:
+        """Insert the block, store the next sequence per bucket, delete the pending blocks."""
+
+
+class Database(Protocol):
+    """Writers' door to the database."""
+
+    async def run(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        *,
+        settled: Callable[[], Awaitable[T | None]] | None = None,
+        deadline_s: float = 10.0,
+    ) -> T:
+        """Run `work` SERIALIZABLE, again after 40001; raise MetadataBusy at the deadline.
+
+        After an ambiguous commit `settled()` is asked (on a new connection) whether it applied; its
+        answer is returned, None means it did not and `work` runs again. If that cannot be asked
+        until the deadline: SettlementUnknown.
+        """
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundObject:
+    """One key's answer to a GET or HEAD, in one statement.
+
+    `replicas` holds, for every bundle of a small object, the nodes that committed it.
+    """
+
+    bucket: BucketRow | None
+    row: ObjectRow | None
+    replicas: Mapping[BundleId, tuple[NodeId, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKeys:
+    """A page: rows and common prefixes merged in byte order. `next_after`: the last key seen.
+
+    May be short although `truncated`.
+    """
+
+    rows: tuple[ObjectRow, ...]
+    common_prefixes: tuple[bytes, ...]
+    truncated: bool
+    next_after: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class SealState:
+    """What a silent waiter asks: the settlement if there is one, else the committed nodes."""
+
+    settlement: Settlement | None
+    committed: Mapping[BundleId, frozenset[NodeId]]
+
+
+class MetadataReader(Protocol):
+    """Readers' door. Each call is one statement (a coalesced batch), never a transaction."""
+
+    async def find_objects(self, wanted: Sequence[tuple[str, bytes]]) -> list[FoundObject]:
+        """(bucket name, key) → answers in the same order, for all GETs that wait."""
+
+    async def find_buckets(self, names: Sequence[str]) -> dict[str, BucketRow]: ...
+
+    async def list_buckets(self, owner_id: UserId) -> list[BucketRow]: ...
+
+    async def list_objects(
+        self,
+        bucket_id: BucketId,
+        *,
+        prefix: bytes,
+        delimiter: bytes,
+        after: bytes,
+        max_keys: int,
+    ) -> ListedKeys: ...
+
+    async def replicas_of(
+        self, bundle_ids: Sequence[BundleId]
+    ) -> dict[BundleId, tuple[NodeId, ...]]: ...
+
+    async def find_upload(self, upload_id: UploadId) -> UploadRow | None: ...
+
+    async def list_parts(
+        self, upload_id: UploadId, *, after: int, max_parts: int
+    ) -> list[PartRow]: ...
+
+    async def part_manifests(
+        self, upload_id: UploadId, part_numbers: Sequence[int]
+    ) -> dict[int, Manifest]: ...
+
+    async def list_uploads(
+        self,
+        bucket_id: BucketId,
+        *,
+        prefix: bytes,
+        delimiter: bytes,
+        key_after: bytes,
+        upload_after: bytes,
+        max_uploads: int,
+    ) -> tuple[list[UploadRow], list[bytes], bool]: ...
+
+    async def find_key(self, access_key: str) -> tuple[KeyRow, UserRow] | None: ...
+
+    async def find_user(self, name: str) -> UserRow | None: ...
+
+    async def list_keys(self, user_id: UserId) -> list[KeyRow]: ...
+
+    async def find_async(self, upload_id: UploadId) -> str | None: ...
+
+    async def seal_states(
+        self, seals: Mapping[SealId, Sequence[BundleId]]
+    ) -> dict[SealId, SealState]: ...
+
+    async def clock_us(self) -> int:
+        """The database's clock: deadlines are in its time."""
+
+    async def audit_blocks(
+        self, stream: str, first_position: int, *, limit: int
+    ) -> list[AuditBlock]: ...
+
+    async def audit_head(self, stream: str) -> SequencerHead: ...
+
+    async def pending_audit(self, *, limit: int) -> list[tuple[bytes, int, bytes]]:
+        """(block id, stamp, payload) of every pending block, one snapshot, ordered by stamp."""
+
+    async def bucket_sequences(self, bucket_ids: Sequence[BucketId]) -> dict[BucketId, int]: ...
+
+    async def lane_positions(
+        self, lanes: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], LanePosition]: ...
+
+    async def node_intents(self) -> dict[NodeId, tuple[str, float]]: ...
