@@ -1,0 +1,1 @@
+"""What may go: garbage, lifecycle, cold tier."""

@@ -1,0 +1,1 @@
+"""Where things go: the map of nodes, the policy, repair and rebalance plans."""

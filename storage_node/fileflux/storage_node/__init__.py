@@ -1,0 +1,1 @@
+"""Chunks on ZFS: extent files, scrub, heartbeat, pull from peers."""
