@@ -1,0 +1,104 @@
+"""Batch while busy: send at once when idle, collect while a batch is in flight.
+
+No timer ever fills a batch. A lone item pays no wait, and a busy system shares the fixed cost of a
+flush (a Kafka record, an fsync, a transaction) among all that arrived meanwhile.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
+
+
+class Batcher(Generic[Item, Result]):
+    """Calls `flush(items)` with everything that waits; it returns one result per item, in order.
+
+    `depth`: flushes in flight at once. `items_max`, `weight_max`: limits of one flush, by count and
+    by the sum of `weigh(item)`; one item alone may exceed the weight. If `flush` raises, all its
+    items get the exception. `close()` waits for what is in flight and refuses new items.
+    """
+
+    def __init__(
+        self,
+        flush: Flush[Item, Result],
+        *,
+        depth: int = 1,
+        items_max: int = 256,
+        weight_max: int | None = None,
+        weigh: Callable[[Item], int] = lambda _: 1,
+    ) -> None:
+        self._flush = flush
+        self._depth = depth
+        self._items_max = items_max
+        self._weight_max = weight_max
+        self._weigh = weigh
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._flushes: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def waiting_count(self) -> int:
+        return len(self._waiting)
+
+    async def submit(self, item: Item) -> Result:
+        """Return the item's result. Cancelling the wait does not take the item out of its flush."""
+        if self._closed:
+            raise RuntimeError("the batcher is closed")
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        self._start_flushes()
+        return await future
+
+    async def close(self) -> None:
+        """Return when nothing is waiting or in flight."""
+        self._closed = True
+        while self._flushes:
+            await asyncio.wait(set(self._flushes))
+
+    def _start_flushes(self) -> None:
+        while self._waiting and len(self._flushes) < self._depth:
+            task = asyncio.get_running_loop().create_task(self._run(self._take()))
+            self._flushes.add(task)
+            task.add_done_callback(self._on_flushed)
+
+    def _on_flushed(self, task: asyncio.Task[None]) -> None:
+        self._flushes.discard(task)
+        self._start_flushes()
+
+    def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        taken: list[tuple[Item, asyncio.Future[Result]]] = []
+        weight = 0
+        while self._waiting and len(taken) < self._items_max:
+            weight += self._weigh(self._waiting[0][0])
+            if taken and self._weight_max is not None and weight > self._weight_max:
+                break
+            taken.append(self._waiting.popleft())
+        return taken
+
+    async def _run(self, taken: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._flush([item for item, _ in taken])
+            assert len(results) == len(taken), "a flush answers every item"
+        except BaseException as error:
+            _fail(taken, error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for (_, future), result in zip(taken, results, strict=True):
+                if not future.done():
+                    future.set_result(result)
+
+
+def _fail(taken: Sequence[tuple[object, asyncio.Future[Result]]], error: BaseException) -> None:
+    for _, future in taken:
+        if future.done():
+            continue
+        if isinstance(error, asyncio.CancelledError):
+            future.cancel()
+        else:
+            future.set_exception(error)

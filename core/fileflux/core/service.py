@@ -1,0 +1,71 @@
+"""How every process of FileFlux runs: one loop, logs set up, a clean stop on SIGTERM.
+
+`main(stopping)` starts the service, awaits `stopping`, and drains. A wrong environment ends with
+exit code 2 and every problem listed; an unexpected end with 1, so that the supervisor restarts.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from fileflux.core.errors import Invalid
+from fileflux.core.settings import CommonSettings, SettingsInvalid, load_settings
+from fileflux.core.telemetry import LOOP_LAG, configure_logging, get_logger
+
+log = get_logger(__name__)
+
+EXIT_SETTINGS: Final = 2
+LOOP_LAG_INTERVAL_S: Final = 0.5
+
+Main = Callable[[asyncio.Event], Awaitable[None]]
+
+
+def run_service(main: Main) -> None:
+    """Run `main(stopping)` until it returns, then exit."""
+    try:
+        common = load_settings(CommonSettings)
+        configure_logging(level=common.log_level, log_format=common.log_format)
+        uvloop.run(_run(main))
+    except SettingsInvalid as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_SETTINGS)
+    except Invalid as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+async def _run(main: Main) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    lag = asyncio.create_task(_measure_lag(), name="loop lag")
+    try:
+        await main(stopping)
+    finally:
+        lag.cancel()
+
+
+async def _measure_lag() -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        before = loop.time()
+        await asyncio.sleep(LOOP_LAG_INTERVAL_S)
+        LOOP_LAG.set(max(0.0, loop.time() - before - LOOP_LAG_INTERVAL_S))
+
+
+def announce(ready_file: str, ports: Mapping[str, int]) -> None:
+    """Write {"pid", "ports"} where the supervisor looks for it, whole or not at all."""
+    if not ready_file:
+        return
+    path = Path(ready_file)
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    draft.write_text(json.dumps({"pid": os.getpid(), "ports": dict(ports)}))
+    draft.replace(path)

@@ -1,0 +1,81 @@
+"""The environment becomes a frozen settings object, and every problem is reported at once.
+
+A service derives its own class from `CommonSettings` and calls `load_settings` in `__main__`.
+Secrets have no defaults: a service without them does not start.
+"""
+
+from typing import Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fileflux.core.errors import Invalid
+
+
+class SettingsInvalid(Invalid):
+    """The environment is wrong. The message lists every problem, a line each."""
+
+
+class CommonSettings(BaseSettings):
+    """What every service reads. Names in the environment are the aliases."""
+
+    model_config = SettingsConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", alias="KAFKA_BOOTSTRAP_SERVERS")
+    """host:port, comma separated."""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", alias="KAFKA_SECURITY_PROTOCOL"
+    )
+    kafka_sasl_mechanism: str = Field("SCRAM-SHA-256", alias="KAFKA_SASL_MECHANISM")
+    kafka_sasl_username: str = Field("", alias="KAFKA_SASL_USERNAME")
+    kafka_sasl_password: SecretStr = Field(SecretStr(""), alias="KAFKA_SASL_PASSWORD")
+    kafka_ca_file: str = Field("", alias="KAFKA_CA_FILE")
+
+    lanes: int = Field(4, alias="FILEFLUX_LANES", ge=1, le=1024)
+    """Partitions of the seals' topics. Never changed for existing topics."""
+    slots: int = Field(8, alias="FILEFLUX_SLOTS", ge=1, le=4096)
+    """Partitions of the assignments' topic. Never changed for an existing topic."""
+
+    log_format: Literal["auto", "json", "plain"] = Field("auto", alias="FILEFLUX_LOG_FORMAT")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", alias="FILEFLUX_LOG_LEVEL"
+    )
+    ops_host: str = Field("127.0.0.1", alias="FILEFLUX_OPS_HOST")
+    ops_port: int = Field(0, alias="FILEFLUX_OPS_PORT", ge=0, le=65535)
+    """Health and metrics. 0 takes a free port."""
+    ready_file: str = Field("", alias="FILEFLUX_READY_FILE")
+    """Where to write {"pid", "ports"} as JSON once the service serves. Empty: nowhere."""
+
+
+class ClusterSettings(CommonSettings):
+    """For services that speak HTTP with each other."""
+
+    cluster_secret: SecretStr = Field(alias="FILEFLUX_CLUSTER_SECRET", min_length=16)
+    """Signs internal requests. At least 16 characters, the same for every service."""
+
+
+class DatabaseSettings(CommonSettings):
+    """For services that reach the database."""
+
+    database_url: SecretStr = Field(alias="DATABASE_URL")
+    """postgresql://user:password@host:port/name; CockroachDB speaks it too."""
+
+
+Settings = TypeVar("Settings", bound=CommonSettings)
+
+
+def load_settings(cls: type[Settings]) -> Settings:
+    """Read the environment; raise SettingsInvalid that lists every problem at once."""
+    try:
+        return cls()
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors(include_input=False)]
+        raise SettingsInvalid("These settings are wrong:\n  " + "\n  ".join(lines)) from None
+
+
+def _explain(problem: object) -> str:
+    assert isinstance(problem, dict)
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{name} is not set"
+    return f"{name}: {problem['msg']}"
