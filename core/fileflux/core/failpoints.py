@@ -63,7 +63,7 @@ class _Failpoints:
             return
         self._read_at = now
         try:
-            mtime_ns = os.stat(self._file).st_mtime_ns
+            mtime_ns = Path(self._file).stat().st_mtime_ns
             if mtime_ns != self._mtime_ns:
                 self._mtime_ns = mtime_ns
                 self._actions = _parse(Path(self._file).read_text())

@@ -92,7 +92,9 @@ class Manifest:
             if raw[1]:
                 return cls(parts=tuple(struct.iter_unpack(">IQ", raw[2:])))
             rows = _CHUNK.iter_unpack(raw[2:])
-            return cls(chunks=tuple(Chunk(BundleId(b), n, size, start) for b, n, size, start in rows))
+            return cls(
+                chunks=tuple(Chunk(BundleId(b), n, size, start) for b, n, size, start in rows)
+            )
         except struct.error as error:
             raise FormatInvalid("a manifest ends inside an entry") from error
 

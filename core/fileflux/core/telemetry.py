@@ -77,7 +77,10 @@ DELETE_REQUESTS = Counter("delete_requests", "DELETE requests for objects.")
 # Every S3 operation by its name and the class of its answer.
 S3_REQUESTS = Counter("fileflux_s3_requests", "S3 requests.", ["operation", "status"])
 S3_LATENCY = Histogram(
-    "fileflux_s3_request_seconds", "Time to the last byte.", ["operation"], buckets=LATENCY_BUCKETS_S
+    "fileflux_s3_request_seconds",
+    "Time to the last byte.",
+    ["operation"],
+    buckets=LATENCY_BUCKETS_S,
 )
 S3_BYTES_IN = Counter("fileflux_s3_received_bytes", "Bytes of bodies received.")
 S3_BYTES_OUT = Counter("fileflux_s3_sent_bytes", "Bytes of bodies sent.")
