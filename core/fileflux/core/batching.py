@@ -21,6 +21,9 @@ class Batcher(Generic[Item, Result]):
     `depth`: flushes in flight at once. `items_max`, `weight_max`: limits of one flush, by count and
     by the sum of `weigh(item)`; one item alone may exceed the weight. If `flush` raises, all its
     items get the exception. `close()` waits for what is in flight and refuses new items.
+
+    `stale_after_s`: a flush older than this no longer counts, so that one slow answer does not hold
+    up those behind it; `flushes_max` bounds young and stale ones together.
     """
 
     def __init__(
@@ -31,12 +34,17 @@ class Batcher(Generic[Item, Result]):
         items_max: int = 256,
         weight_max: int | None = None,
         weigh: Callable[[Item], int] = lambda _: 1,
+        stale_after_s: float | None = None,
+        flushes_max: int = 64,
     ) -> None:
         self._flush = flush
         self._depth = depth
         self._items_max = items_max
         self._weight_max = weight_max
         self._weigh = weigh
+        self._stale_after_s = stale_after_s
+        self._flushes_max = max(depth, flushes_max)
+        self._young: dict[asyncio.Task[None], asyncio.TimerHandle | None] = {}
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._flushes: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -61,13 +69,30 @@ class Batcher(Generic[Item, Result]):
             await asyncio.wait(set(self._flushes))
 
     def _start_flushes(self) -> None:
-        while self._waiting and len(self._flushes) < self._depth:
+        while self._waiting and self._has_room():
             task = asyncio.get_running_loop().create_task(self._run(self._take()))
             self._flushes.add(task)
+            self._young[task] = self._call_when_stale(task)
             task.add_done_callback(self._on_flushed)
+
+    def _has_room(self) -> bool:
+        return len(self._young) < self._depth and len(self._flushes) < self._flushes_max
+
+    def _call_when_stale(self, task: asyncio.Task[None]) -> asyncio.TimerHandle | None:
+        if self._stale_after_s is None:
+            return None
+        loop = asyncio.get_running_loop()
+        return loop.call_later(self._stale_after_s, self._on_stale, task)
+
+    def _on_stale(self, task: asyncio.Task[None]) -> None:
+        self._young.pop(task, None)
+        self._start_flushes()
 
     def _on_flushed(self, task: asyncio.Task[None]) -> None:
         self._flushes.discard(task)
+        timer = self._young.pop(task, None)
+        if timer is not None:
+            timer.cancel()
         self._start_flushes()
 
     def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:

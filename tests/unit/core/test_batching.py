@@ -123,3 +123,22 @@ async def test_close_waits_for_what_is_in_flight_and_refuses_new_items() -> None
     assert task.done()
     with pytest.raises(RuntimeError):
         await batcher.submit(2)
+
+
+async def test_a_stale_flush_no_longer_holds_up_those_behind_it() -> None:
+    flushes = _Flushes()
+    batcher: Batcher[int, int] = Batcher(flushes, stale_after_s=0.005, flushes_max=2)
+    tasks = [asyncio.create_task(batcher.submit(n)) for n in range(2)]
+    async with asyncio.timeout(5):
+        await _started(flushes, 2)
+    tasks.append(asyncio.create_task(batcher.submit(2)))
+    await asyncio.sleep(0.02)
+
+    assert flushes.taken == [[0], [1]], "two flushes at most, however stale"
+    flushes.gates[0].set()
+    async with asyncio.timeout(5):
+        await _started(flushes, 3)
+    assert flushes.taken == [[0], [1], [2]]
+    for gate in flushes.gates:
+        gate.set()
+    assert await asyncio.gather(*tasks) == [0, 10, 20]
