@@ -1,0 +1,70 @@
+"""What the ingest reads from its environment.
+
+Bounds are per host where they name the host, per worker process otherwise; a worker takes its
+share (`staging_share_bytes`), so that no worker needs to ask another one.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from fileflux.core.model import MIB
+from fileflux.core.settings import ClusterSettings, DatabaseSettings
+
+
+class IngestSettings(ClusterSettings, DatabaseSettings):
+    """Names in the environment are the aliases."""
+
+    master_key: SecretStr = Field(alias="FILEFLUX_MASTER_KEY", pattern=r"^[0-9a-fA-F]{64}$")
+    """Encrypts the users' S3 secret keys. 64 hexadecimal digits, the same for every ingest."""
+    root_access_key: str = Field(alias="FILEFLUX_ROOT_ACCESS_KEY", min_length=3)
+    root_secret_key: SecretStr = Field(alias="FILEFLUX_ROOT_SECRET_KEY", min_length=8)
+
+    host: str = Field("127.0.0.1", alias="FILEFLUX_INGEST_HOST")
+    port: int = Field(9000, alias="FILEFLUX_INGEST_PORT", ge=0, le=65535)
+    """Where S3 and REST clients connect. 0 takes a free port."""
+    internal_port: int = Field(0, alias="FILEFLUX_INGEST_INTERNAL_PORT", ge=0, le=65535)
+    """Where storage nodes fetch staged bundles. 0 takes a free port."""
+    advertised_url: str = Field("", alias="FILEFLUX_INGEST_ADVERTISED_URL")
+    """How nodes reach the internal port. Empty: http://HOST:INTERNAL_PORT."""
+    metrics_port: int = Field(0, alias="FILEFLUX_INGEST_METRICS_PORT", ge=0, le=65535)
+    """The first worker's metrics; the others take the next ports. 0 takes free ones."""
+    workers: int = Field(1, alias="FILEFLUX_INGEST_WORKERS", ge=1, le=256)
+    tls_cert: str = Field("", alias="FILEFLUX_INGEST_TLS_CERT")
+    tls_key: str = Field("", alias="FILEFLUX_INGEST_TLS_KEY")
+    region: str = Field("us-east-1", alias="FILEFLUX_INGEST_REGION")
+    domains: str = Field("", alias="FILEFLUX_INGEST_DOMAINS")
+    """Comma separated host names under which BUCKET.NAME is a bucket's address."""
+    open_registration: bool = Field(False, alias="FILEFLUX_INGEST_OPEN_REGISTRATION")
+    """Whether POST /create_user is open to everybody, as in the original, or only to root."""
+
+    staging: Literal["directory", "s3"] = Field("directory", alias="FILEFLUX_INGEST_STAGING")
+    staging_dir: Path = Field(Path("fileflux-staging"), alias="FILEFLUX_INGEST_STAGING_DIR")
+    """One directory per host, shared by its workers."""
+    staging_bytes: int = Field(2048 * MIB, alias="FILEFLUX_INGEST_STAGING_BYTES", ge=64 * MIB)
+    """Staged bytes on this host at most; above a worker's share uploads get SlowDown."""
+    staging_s3_bucket: str = Field("", alias="FILEFLUX_INGEST_STAGING_S3_BUCKET")
+    staging_s3_endpoint: str = Field("", alias="FILEFLUX_INGEST_STAGING_S3_ENDPOINT")
+    staging_s3_region: str = Field("us-east-1", alias="FILEFLUX_INGEST_STAGING_S3_REGION")
+
+    requests_max: int = Field(1024, alias="FILEFLUX_INGEST_REQUESTS_MAX", ge=1)
+    """Uploads in progress in one worker at most."""
+    memory_bytes: int = Field(256 * MIB, alias="FILEFLUX_INGEST_MEMORY_BYTES", ge=32 * MIB)
+    """Bodies of all uploads in progress in one worker at most."""
+    cache_bytes: int = Field(64 * MIB, alias="FILEFLUX_INGEST_CACHE_BYTES", ge=0)
+    """Verified small chunks kept in one worker's memory. 0: none."""
+
+    settle_timeout_s: float = Field(30.0, alias="FILEFLUX_INGEST_SETTLE_TIMEOUT_S", gt=0)
+    """After this long without a settlement an upload is aborted and answered 503."""
+    silence_s: float = Field(0.5, alias="FILEFLUX_INGEST_SILENCE_S", gt=0)
+    """After this long without an answer the database is asked."""
+    node_timeout_s: float = Field(10.0, alias="FILEFLUX_INGEST_NODE_TIMEOUT_S", gt=0)
+    """One block of a read from a storage node may take this long."""
+    hedge_s: float = Field(0.05, alias="FILEFLUX_INGEST_HEDGE_S", gt=0)
+    """A small read that takes longer asks a second replica too."""
+
+    @property
+    def staging_share_bytes(self) -> int:
+        """One worker's part of the host's budget."""
+        return self.staging_bytes // self.workers
