@@ -46,7 +46,11 @@ class LanePosition:
 
 @dataclass(frozen=True, slots=True)
 class AuditBlock:
-    """A run of numbered audit records as stored: `payload` is hashed and published as it is."""
+    """A run of numbered audit records as stored; made by `chain.number_blocks`.
+
+    `payload`: the records' exact bytes, each with its bucket and sequence (`chain.unpack_block`).
+    The chain goes over each record's bytes; `chain_hash` is that after the last one.
+    """
 
     stream: str
     first_position: int
@@ -57,7 +61,10 @@ class AuditBlock:
 
 @dataclass(frozen=True, slots=True)
 class SequencerHead:
-    """Where the stream set stands. `turn` moves by compare-and-set."""
+    """Where the stream set stands. `turn` moves by compare-and-set.
+
+    A stream set that never ran: turn 0, next_position 1, chain_hash 32 zero bytes.
+    """
 
     stream: str
     turn: int
@@ -81,7 +88,11 @@ class Transaction(Protocol):
     async def clock_us(self) -> int: ...
 
     async def store_writes(self, writes: Writes) -> None:
-        """Store rows, floors, garbage, bundle states and one audit_pending block."""
+        """Store rows, floors, garbage, bundle states and one audit_pending block.
+
+        The block is `audit_record.pending_block(writes)`: (block id, payload), None if the batch
+        changed no audited row. `Writes.usage` is not stored here.
+        """
 
     async def store_settlements(self, settlements: Sequence[Settlement]) -> None:
         """Insert; a seal settled by somebody else since is a serialization failure."""
@@ -100,7 +111,10 @@ class Transaction(Protocol):
     async def number_pending(
         self, block_ids: Sequence[bytes], block: AuditBlock, sequences: Mapping[BucketId, int]
     ) -> None:
-        """Insert the block, store the next sequence per bucket, delete the pending blocks."""
+        """Insert the block, store the next sequence per bucket, delete the pending blocks.
+
+        A pending block that is gone already was numbered by somebody else: LaneLost.
+        """
 
 
 class Database(Protocol):
@@ -117,7 +131,8 @@ class Database(Protocol):
 
         After an ambiguous commit `settled()` is asked (on a new connection) whether it applied; its
         answer is returned, None means it did not and `work` runs again. If that cannot be asked
-        until the deadline: SettlementUnknown.
+        until the deadline, or there is no `settled`: SettlementUnknown. Other exceptions of `work`
+        roll back and come out as they are.
         """
 
     async def close(self) -> None: ...
@@ -223,12 +238,14 @@ class MetadataReader(Protocol):
     async def audit_head(self, stream: str) -> SequencerHead: ...
 
     async def pending_audit(self, *, limit: int) -> list[tuple[bytes, int, bytes]]:
-        """(block id, stamp, payload) of every pending block, one snapshot, ordered by stamp."""
+        """(block id, stamp, payload) of every pending block, one snapshot, by (stamp, block id)."""
 
-    async def bucket_sequences(self, bucket_ids: Sequence[BucketId]) -> dict[BucketId, int]: ...
+    async def bucket_sequences(self, bucket_ids: Sequence[BucketId]) -> dict[BucketId, int]:
+        """The next sequence of each bucket that has one; `chain.SYSTEM_STREAM` is a bucket here."""
 
     async def lane_positions(
         self, lanes: Sequence[tuple[str, int]]
-    ) -> dict[tuple[str, int], LanePosition]: ...
+    ) -> dict[tuple[str, int], LanePosition]:
+        """Every lane asked; one that nobody moved yet has turn 0 and no offset."""
 
     async def node_intents(self) -> dict[NodeId, tuple[str, float]]: ...

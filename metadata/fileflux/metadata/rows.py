@@ -3,6 +3,20 @@
 `Rows` is what one transaction loaded for a list of changes; `Writes` is what `apply` wants stored.
 A `RowWrite` is also the effect that an audit record carries, so that a replay applies effects and
 never decides again: `fileflux rebuild` needs no other knowledge than table, key and row.
+
+Primary keys, as `RowWrite.key` has them: buckets (bucket_id), objects (bucket_id, key), uploads
+(upload_id), parts (upload_id, part_number), holders (content_id, holder), users (user_id),
+access_keys (access_key), nodes (node_id), async_uploads (upload_id). Bucket names and user names
+are unique besides.
+
+**Content.** A plain object's content is its own upload: the chunks stand in its manifest. A
+completed multipart upload is one content too: the object's manifest has `parts`, and the chunks
+stand in the part rows of upload `content_id`. Unshared content costs no more rows. With the first
+copy the source's row is marked `shared`, and `holders` gets, for that content, a row without a
+holder (`holder == b""`) that keeps the content's whole manifest, and a row per version or part that
+holds it (`version_id`, or `part_holder(...)`). Whoever drops its row removes its holder; the last
+one drops the content, which is known from the row without a holder, because a copied part itself
+knows only the slices it took.
 """
 
 from collections.abc import Mapping
@@ -90,16 +104,31 @@ class PartRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HolderRow:
-    """Shared content `content_id` belongs to `holder` (a version id, or upload id + part number)."""
+    """Shared content `content_id` belongs to `holder` (a version id, or upload id + part number).
+
+    `holder` empty: nobody holds; the row keeps the content's whole `manifest` (see above). All
+    other holders have no manifest.
+    """
 
     content_id: UploadId
     holder: bytes
     row_stamp: int
+    manifest: Manifest | None = None
+
+
+def part_holder(upload_id: UploadId, part_number: int) -> bytes:
+    """Return the holder that a part is: its upload's id, its number as 4 bytes, big endian."""
+    return upload_id + part_number.to_bytes(4, "big")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloorRow:
-    """What a removed row leaves for 7 days, so that its successor's stamp is larger."""
+    """What a removed row leaves for 7 days, so that its successor's stamp is larger.
+
+    Only what may come back under the same name leaves one, and `key` is that name: ("objects",
+    bucket_id + key), ("buckets", bucket name), ("users", user name), ("access_keys", access key);
+    names in UTF-8. The other keys hold an id that is never made again. Primary key (table, key).
+    """
 
     table: str
     key: bytes
@@ -152,7 +181,10 @@ class AsyncRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GarbageRow:
-    """Chunks of a bundle that nobody references any more. The compactor's work list."""
+    """Chunks of a bundle that nobody references any more. The compactor's work list.
+
+    `size`: of these chunks, in bytes. Primary key (bundle_id, dropped_by).
+    """
 
     bundle_id: BundleId
     chunk_numbers: tuple[int, ...]
@@ -199,16 +231,21 @@ class Footprint:
     """What a list of changes needs to read. Made by `apply.footprint(changes)`, pure.
 
     `multiparts`: uploads with the parts named (None: all of them).
-    `bucket_names`: for CreateBucket. `emptiness`: buckets of which one object row is looked for.
+    `bucket_names`: for CreateBucket. `emptiness`: buckets of which one object row is looked for
+    whose key is not in `objects`. `objects`: rows that may be dropped, so their content is loaded
+    too (see `Rows`). `sources`: object rows that a copy reads; they are not dropped unless they
+    also stand in `objects`. `leaving_users`: of which all keys and the number of buckets are read.
     """
 
     bucket_ids: frozenset[BucketId] = frozenset()
     bucket_names: frozenset[str] = frozenset()
     objects: frozenset[ObjectKey] = frozenset()
+    sources: frozenset[ObjectKey] = frozenset()
     multiparts: Mapping[UploadId, frozenset[int] | None] = field(default_factory=dict)
     emptiness: frozenset[BucketId] = frozenset()
     user_ids: frozenset[UserId] = frozenset()
     user_names: frozenset[str] = frozenset()
+    leaving_users: frozenset[UserId] = frozenset()
     access_keys: frozenset[str] = frozenset()
     node_ids: frozenset[NodeId] = frozenset()
     async_ids: frozenset[UploadId] = frozenset()
@@ -218,9 +255,27 @@ class Footprint:
 class Rows:
     """What one transaction read. Absent rows are absent from the mappings.
 
-    `clock_us`: `clock_timestamp()` read after the snapshot. `holders` are those of every shared
-    content that the loaded objects and parts refer to. `stamp_max`: the largest row_stamp or floor
-    stamp read. `owned_buckets`: for DeleteUser. `open_uploads`: of the buckets in `emptiness`.
+    `clock_us`: `clock_timestamp()` read after the snapshot. `stamp_max`: the largest row_stamp or
+    floor stamp read; floors are read for every object key, bucket name, user name and access key of
+    the footprint, and for a bucket in `emptiness` it covers the largest floor of any of its keys
+    and the largest row_stamp of any of its uploads, open or not.
+
+    `buckets`, `users`: those asked by id and those found by name. `non_empty`: buckets of
+    `emptiness` with an object whose key is not in `Footprint.objects` (those of the footprint are
+    loaded, so the decision knows what becomes of them). `open_uploads`: of buckets in `emptiness`;
+    these uploads stand in `uploads` and all their parts in `parts`. `owned_buckets` and, in `keys`,
+    all their keys: of `leaving_users`.
+
+    Loaded rows are closed under "what drops with it", so that garbage is known exactly:
+    1. every object of `Footprint.objects` whose manifest has `parts`: all part rows of upload
+       `content_id` (its upload row is not needed);
+    2. every loaded object, source or part that is `shared`: of the holders of its `content_id` the
+       row without a holder, the holders that are loaded rows themselves, and one more if there is
+       one (more do no harm). `ORDER BY holder LIMIT n + 2`, n = loaded rows that share this
+       content, is enough: the empty holder sorts first, and at most n of the rest are our own;
+    3. every row without a holder whose manifest has `parts`: all part rows of upload `content_id`,
+       then again 2 for these, until nothing new is found. May be left out for a content that has
+       a holder which is no loaded row.
     """
 
     clock_us: int
@@ -244,7 +299,7 @@ class Rows:
 Row = (
     BucketRow | ObjectRow | UploadRow | PartRow | HolderRow | UserRow | KeyRow | NodeRow | AsyncRow
 )
-AUDITED_TABLES = (
+AUDITED_TABLES = (  # Floors follow from the effects: `apply.floors_left`.
     "buckets",
     "objects",
     "versions",
@@ -263,7 +318,7 @@ class RowWrite:
     """One audited effect: put `row` under `key` of `table`, or (row None) remove it.
 
     `key`: the table's primary key, in its columns' order, e.g. (bucket_id, key) of `objects`.
-    Removing also leaves a floor with the transaction's stamp.
+    Removing may also leave a floor with the transaction's stamp: see `FloorRow`, `Writes.floors`.
     """
 
     table: str
@@ -295,13 +350,21 @@ class AuditRecord:
 class Writes:
     """What a transaction shall store. `rows` holds the last write per (table, key) of the batch.
 
-    `bundles_live`: bundles that this transaction makes live. `audit`: in order; they become one
-    `audit_pending` block. `stamp`: of the transaction.
+    Put the rows that are there, delete where `row` is None (it may never have been stored: made
+    and removed by the same batch). `floors`: insert or replace. `garbage`: insert, keyed by
+    (bundle_id, dropped_by). `bundles_live`: bundles that this transaction makes live, with their
+    whole row (insert or update). `audit`: in order; they become one `audit_pending` block, see
+    `audit_record.pending_block`. `stamp`: of the transaction.
+
+    `usage`: what the batch adds to each bucket's (objects, bytes). Not for this transaction: a
+    counter row per bucket would make every two writers of a bucket conflict. The same numbers are
+    in each record's facts, and the sequencer's projection adds them up.
     """
 
     stamp: int
     rows: dict[tuple[str, tuple[object, ...]], RowWrite] = field(default_factory=dict)
     bundles_live: list[BundleRow] = field(default_factory=list)
+    floors: list[FloorRow] = field(default_factory=list)
     garbage: list[GarbageRow] = field(default_factory=list)
     audit: list[AuditRecord] = field(default_factory=list)
     usage: dict[BucketId, tuple[int, int]] = field(default_factory=dict)
