@@ -46,6 +46,19 @@ class EventPublisher(Protocol):
         After an exception the record may or may not be there.
         """
 
+    async def publish_all(
+        self,
+        topic: str,
+        records: Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]],
+        *,
+        partition: int,
+    ) -> Position:
+        """Send (value, headers) pairs in order; return where the last of them (at least one) is.
+
+        After an exception some prefix of them may be there: never a later one without all before
+        it, which is what the audit stream needs.
+        """
+
     async def close(self) -> None:
         """Flush and stop. Idempotent."""
 

@@ -72,6 +72,20 @@ class SequencerHead:
     chain_hash: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class SealingRows:
+    """Everything that a sealing transaction reads, at one snapshot.
+
+    `replicas` includes those that this transaction stored before. `bundle_states` knows only
+    bundles that have a row: an unknown one is staged.
+    """
+
+    settlements: Mapping[SealId, Settlement]
+    replicas: Mapping[BundleId, tuple[ReplicaRow, ...]]
+    bundle_states: Mapping[BundleId, str]
+    rows: Rows
+
+
 class Transaction(Protocol):
     """One attempt. Every method is a statement or two."""
 
@@ -84,6 +98,11 @@ class Transaction(Protocol):
     ) -> dict[BundleId, tuple[ReplicaRow, ...]]: ...
 
     async def load_bundle_states(self, bundle_ids: Sequence[BundleId]) -> dict[BundleId, str]: ...
+
+    async def load_sealing(
+        self, seal_ids: Sequence[SealId], bundle_ids: Sequence[BundleId], footprint: Footprint
+    ) -> SealingRows:
+        """All four loads in as few statements as the database allows."""
 
     async def clock_us(self) -> int: ...
 
