@@ -49,11 +49,11 @@ class EventPublisher(Protocol):
     async def publish_all(
         self,
         topic: str,
-        records: Sequence[tuple[bytes, Sequence[tuple[str, bytes]]]],
+        records: Sequence[tuple[bytes | None, bytes, Sequence[tuple[str, bytes]]]],
         *,
         partition: int,
     ) -> Position:
-        """Send (value, headers) pairs in order; return where the last of them (at least one) is.
+        """Send (key, value, headers) in order; return where the last of them (at least one) is.
 
         After an exception some prefix of them may be there: never a later one without all before
         it, which is what the audit stream needs.
