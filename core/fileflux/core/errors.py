@@ -3,7 +3,8 @@
 FileFluxError
 ├── NotFound            NoSuchBucket · NoSuchKey · NoSuchUpload · NoSuchBundle · NoSuchUser
 ├── Conflict            BucketAlreadyExists · BucketNotEmpty · PreconditionFailed
-├── Invalid             BadDigest · InvalidPart · InvalidRange · EventInvalid · FormatInvalid
+├── Invalid             BadDigest · InvalidPart · InvalidRange · EventInvalid · FormatInvalid ·
+│                       TopicsInvalid
 ├── Unavailable         retriable: NodeUnreachable · QuorumNotReached · MetadataBusy ·
 │                       BrokerUnavailable · SlowDown · NodeFull · NodeFenced
 ├── SettlementUnknown   the database is down: nobody can say whether the write applied
@@ -86,6 +87,10 @@ class EventInvalid(Invalid):
 
 class FormatInvalid(Invalid):
     """Bytes that are not a bundle or an extent of a version we know."""
+
+
+class TopicsInvalid(Invalid):
+    """Existing topics are not set as ours must be. The message lists every problem, a line each."""
 
 
 class Unavailable(FileFluxError):
