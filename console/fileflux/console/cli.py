@@ -1,0 +1,36 @@
+"""The `fileflux` command: run the system, look into it, administer it.
+
+Every command teaches with `--help`, speaks JSON with `--json`, and ends with 0 when it did what was
+asked, 1 when it could not, 2 when the question was wrong.
+"""
+
+import sys
+
+import typer
+
+from fileflux.console import commands_admin, commands_audit, commands_run
+
+app = typer.Typer(
+    name="fileflux",
+    help="An S3-compatible object store whose every write is an event on a pipeline.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("dev")(commands_run.dev)
+app.command("demo")(commands_run.demo)
+app.command("run")(commands_run.run)
+app.command("doctor")(commands_run.doctor)
+app.command("version")(commands_run.version)
+app.add_typer(commands_admin.app, name="admin")
+app.add_typer(commands_audit.app, name="audit")
+app.command("trace")(commands_audit.trace)
+
+
+def main() -> None:
+    """Entry point of the `fileflux` script."""
+    app(prog_name="fileflux")
+
+
+if __name__ == "__main__":
+    sys.exit(app())

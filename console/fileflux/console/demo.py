@@ -1,0 +1,146 @@
+"""`make demo`: the whole system, a real directory stored and fetched, every byte compared."""
+
+import json
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from fileflux.console.upload_story import tell_uploads
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from fileflux.console.cluster import Cluster
+from fileflux.console.demo_files import DemoFiles, collect
+from fileflux.console.dev import START_PROBLEMS
+from fileflux.console.services import ClusterOptions
+from fileflux.console.steps import Step
+
+CLIENT_SCRIPT: Final = Path(__file__).with_name("demo_client.py")
+BUCKET: Final = "demo"
+SHOWN_KEYS: Final = 4
+
+
+def run_demo(
+    options: ClusterOptions, *, source: Path | None, client_python: Path, bytes_max: int
+) -> int:
+    """Return the exit code: 0 when there was no difference."""
+    began = time.monotonic()
+    out = Console(highlight=False)
+    cluster = Cluster(options, on_step=lambda one: _show_step(out, one))
+    out.print("[bold]FileFlux demo[/bold]: starting the system")
+    try:
+        cluster.start()
+    except START_PROBLEMS as error:
+        out.print(f"[red]cannot start:[/red] {error}")
+        return 1
+    try:
+        found = _collect(out, cluster, source, bytes_max)
+        bucket = f"{BUCKET}-{int(time.time())}"
+        differences = _store_and_fetch(out, cluster, found, bucket, client_python)
+        _tell(out, cluster, bucket, found)
+    finally:
+        out.print("stopping …")
+        cluster.stop()
+    seconds = time.monotonic() - began
+    out.print(
+        f"demo: {len(found.files)} files, {found.total_bytes} bytes, "
+        f"{differences} differences, {seconds:.0f} seconds",
+        soft_wrap=True,
+    )
+    return 1 if differences else 0
+
+
+def _show_step(out: Console, one: Step) -> None:
+    if one.state == "ended":
+        out.print(f"  [green]✓[/green] {one.name:<16} [dim]{one.seconds:5.1f} s {one.detail}[/dim]")
+    elif one.state == "failed":
+        out.print(f"  [red]✗[/red] {one.name:<16} [dim]{one.seconds:5.1f} s[/dim]")
+
+
+def _collect(out: Console, cluster: Cluster, source: Path | None, bytes_max: int) -> DemoFiles:
+    root = source or Path(sysconfig.get_paths()["stdlib"])
+    found = collect(root, cluster.data.root / "demo-files", bytes_max)
+    skipped = ", ".join(f"{count} {why}" for why, count in sorted(found.skipped.items()))
+    out.print(
+        f"storing {len(found.files)} files, {found.total_bytes / 1e6:.0f} MB, of {root} "
+        f"(skipped: {skipped or 'none'})"
+    )
+    return found
+
+
+def _store_and_fetch(
+    out: Console, cluster: Cluster, found: DemoFiles, bucket: str, client_python: Path
+) -> int:
+    job = {
+        "endpoint": cluster.endpoint,
+        "access_key": cluster.credentials.root_access_key,
+        "secret_key": cluster.credentials.root_secret_key,
+        "bucket": bucket,
+        "files": found.files,
+    }
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("files"),
+        DownloadColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=out) as progress:
+        bars = {
+            "put": progress.add_task("upload", total=len(found.files)),
+            "get": progress.add_task("download", total=len(found.files), start=False),
+        }
+        return _follow(_client_lines(client_python, job), progress, bars)
+
+
+def _follow(lines: Iterator[dict[str, Any]], progress: Progress, bars: dict[str, Any]) -> int:
+    differences = -1
+    for line in lines:
+        if line["phase"] in bars:
+            progress.advance(bars[line["phase"]])
+            if line.get("differs"):
+                progress.console.print(f"[red]differs:[/red] {line['key']}")
+        elif line["phase"] == "uploaded":
+            progress.start_task(bars["get"])
+        elif line["phase"] == "compared":
+            differences = int(line["differences"])
+    return differences
+
+
+def _client_lines(client_python: Path, job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run the client; yield what it says; raise when it fails."""
+    with subprocess.Popen(  # noqa: S603  # Our own script.
+        [str(client_python), "-B", str(CLIENT_SCRIPT)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=sys.stderr,
+        text=True,
+    ) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        json.dump(job, client.stdin)
+        client.stdin.close()
+        for line in client.stdout:
+            yield json.loads(line)
+    if client.returncode != 0:
+        raise RuntimeError(f"the S3 client ended with {client.returncode}")
+
+
+def _tell(out: Console, cluster: Cluster, bucket: str, found: DemoFiles) -> None:
+    """Where some files' bundles live and why there; the hops of one upload with their times."""
+    step = max(1, len(found.files) // SHOWN_KEYS)
+    keys = [key for key, _ in found.files[1::step]][:SHOWN_KEYS]
+    out.print()
+    tell_uploads(out, cluster.backends, bucket, keys)

@@ -1,0 +1,121 @@
+"""One readable picture of the running system: service, pid, port, health, events/s, lag."""
+
+import time
+import urllib.request
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from fileflux.console.cluster import Cluster
+
+EVENTS_METRIC: Final = "fileflux_events_total"
+LAG_METRIC: Final = "fileflux_consumer_lag_records"
+REFRESH_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """`events_per_s` and `lag` are None where the service has no such figure."""
+
+    name: str
+    pid: int | None
+    port: int | None
+    health: str
+    events_per_s: float | None
+    lag: float | None
+
+
+class StatusView:
+    """A live table on a terminal, drawn again once a second."""
+
+    def __init__(self, cluster: Cluster, console: Console) -> None:
+        self._cluster = cluster
+        self._notes: deque[str] = deque(maxlen=5)
+        self._events: dict[str, tuple[float, float]] = {}
+        self._next = 0.0
+        self._pool = ThreadPoolExecutor(8)
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._live.start()
+
+    def note(self, line: str) -> None:
+        self._notes.append(line)
+
+    def refresh(self) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + REFRESH_S
+        rows = list(self._pool.map(self._status, self._cluster.services))
+        self._live.update(Group(_table(rows), *(Text(n, style="yellow") for n in self._notes)))
+        self._live.refresh()
+
+    def close(self) -> None:
+        self._live.stop()
+        self._pool.shutdown(wait=False)
+
+    def _status(self, name: str) -> ServiceStatus:
+        service = self._cluster.services[name]
+        ports = service.ports()
+        figures = _scrape(ports.get("ops"))
+        return ServiceStatus(
+            name=name,
+            pid=service.pid if service.is_running else None,
+            port=ports.get("s3") or ports.get("http") or ports.get("ops"),
+            health=self._cluster.health(name, "ready") or "ok",
+            events_per_s=self._rate(name, figures.get(EVENTS_METRIC)),
+            lag=figures.get(LAG_METRIC),
+        )
+
+    def _rate(self, name: str, total: float | None) -> float | None:
+        if total is None:
+            return None
+        now = time.monotonic()
+        before_at, before = self._events.get(name, (now, total))
+        self._events[name] = (now, total)
+        return max(0.0, total - before) / (now - before_at) if now > before_at else 0.0
+
+
+def _table(rows: list[ServiceStatus]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("service", "pid", "port", "health", "events/s", "lag"):
+        table.add_column(column, justify="right" if column in ("events/s", "lag") else "left")
+    for row in rows:
+        style = "green" if row.health == "ok" else "yellow" if row.pid else "red"
+        table.add_row(
+            row.name,
+            str(row.pid or "-"),
+            str(row.port or "-"),
+            Text(row.health if row.pid else "stopped", style=style),
+            "-" if row.events_per_s is None else f"{row.events_per_s:.0f}",
+            "-" if row.lag is None else f"{row.lag:.0f}",
+        )
+    return table
+
+
+def _scrape(port: int | None) -> dict[str, float]:
+    """Each metric's sum over its labels; empty when the service does not answer."""
+    if port is None:
+        return {}
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=1) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return {}
+    return sum_metrics(text)
+
+
+def sum_metrics(text: str) -> dict[str, float]:
+    """Prometheus text → name → sum of its samples."""
+    sums: dict[str, float] = {}
+    for line in text.splitlines():
+        if line.startswith("#") or " " not in line:
+            continue
+        name_and_labels, _, value = line.rpartition(" ")
+        name = name_and_labels.partition("{")[0]
+        sums[name] = sums.get(name, 0.0) + float(value)
+    return sums
