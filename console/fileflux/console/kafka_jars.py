@@ -5,9 +5,11 @@ time: a new release of a dependency can neither change nor break a running syste
 """
 
 import hashlib
+import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +22,12 @@ DOWNLOADS_AT_ONCE: Final = 8
 """Jars are small and many: latency, not bandwidth, is what takes time."""
 DOWNLOAD_TRIES_MAX: Final = 3
 DOWNLOAD_TIMEOUT_S: Final = 60
+
+SYSTEM_CA_BUNDLES: Final = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine.
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL.
+    "/etc/ssl/ca-bundle.pem",  # openSUSE.
+)
 
 Progress = Callable[[int, int], None]
 """Called with (jars present, jars wanted) as they arrive."""
@@ -86,12 +94,30 @@ def _download_all(
     if not jars:
         return
     with (
+        _system_trust(),
         tempfile.TemporaryDirectory(prefix="incoming-", dir=directory) as incoming,
         ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as threads,
     ):
         fetch = partial(_download, directory=directory, incoming=Path(incoming))
         for done, _ in enumerate(threads.map(fetch, jars), start=1):
             on_missing(len(jars) - done)
+
+
+@contextmanager
+def _system_trust() -> Iterator[None]:
+    """Believe the certificate authorities that this machine believes.
+
+    The HTTP library below jgo brings a list of its own, which lacks a company's proxy.
+    """
+    bundles = [path for path in SYSTEM_CA_BUNDLES if Path(path).is_file()]
+    if "REQUESTS_CA_BUNDLE" in os.environ or not bundles:
+        yield
+        return
+    os.environ["REQUESTS_CA_BUNDLE"] = bundles[0]
+    try:
+        yield
+    finally:
+        del os.environ["REQUESTS_CA_BUNDLE"]
 
 
 def _download(jar: LockedJar, *, directory: Path, incoming: Path) -> None:
