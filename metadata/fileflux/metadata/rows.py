@@ -299,7 +299,7 @@ class Rows:
 Row = (
     BucketRow | ObjectRow | UploadRow | PartRow | HolderRow | UserRow | KeyRow | NodeRow | AsyncRow
 )
-AUDITED_TABLES = (  # Floors follow from the effects: `apply.floors_left`.
+AUDITED_TABLES = (  # Floors follow from the effects: `row_keys.floor_of`.
     "buckets",
     "objects",
     "versions",
