@@ -84,5 +84,29 @@ S3_LATENCY = Histogram(
 )
 S3_BYTES_IN = Counter("fileflux_s3_received_bytes", "Bytes of bodies received.")
 S3_BYTES_OUT = Counter("fileflux_s3_sent_bytes", "Bytes of bodies sent.")
+# Uploads that a flush of small ones completed together.
+FLUSH_UPLOADS = Histogram(
+    "fileflux_flush_uploads", "Uploads per small flush.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+# From the emission of a seal to its settlement.
+SETTLE_SECONDS = Histogram(
+    "fileflux_settle_seconds", "Emission to settlement.", ["size_class"], buckets=LATENCY_BUCKETS_S
+)
+# Silence: seals and bundles asked for in the database, and what was emitted again after it.
+SEALS_ASKED = Counter("fileflux_seals_asked", "Questions after a silence.")
+SEALS_EMITTED_AGAIN = Counter("fileflux_seals_emitted_again", "Seals published again.")
+BUNDLES_ASSIGNED_AGAIN = Counter("fileflux_bundles_assigned_again", "Bundles assigned again.")
+# Given up after 30 s or for want of nodes. More than none is an incident.
+SEALS_ABORTED = Counter("fileflux_seals_aborted", "Seals that ingest aborted.")
+# Bytes of bundles that wait for nodes, in this worker.
+STAGED_BYTES = Gauge("fileflux_staged_bytes", "Staged bytes of this worker.")
+# Uploads refused before their body was read, by why.
+SLOW_DOWNS = Counter("fileflux_slow_downs", "Uploads refused by admission.", ["reason"])
+# Reads: chunks served from memory, second replicas asked because the first was slow, replicas that
+# failed or were corrupt.
+CACHE_HITS = Counter("fileflux_chunk_cache_hits", "Chunks served from memory.")
+CACHE_MISSES = Counter("fileflux_chunk_cache_misses", "Small chunks fetched from a node.")
+READS_HEDGED = Counter("fileflux_reads_hedged", "Second replicas asked for slowness.")
+REPLICAS_FAILED = Counter("fileflux_replicas_failed", "Reads that a replica failed.", ["reason"])
 # How long the loop was late: blocking calls show here before they hurt.
 LOOP_LAG = Gauge("fileflux_loop_lag_seconds", "How late the event loop woke up.")
