@@ -15,7 +15,7 @@ from typing import Final
 from fileflux.core.clock import Clock
 from fileflux.core.errors import BrokerUnavailable
 from fileflux.events.ports import EventPublisher, EventSource, Position, Record
-from fileflux.events.topics import all_topics
+from fileflux.events.topics import Topic, all_topics
 
 HELD_S_MAX: Final = 0.05
 """A reordered record with no successor comes after this long."""
@@ -72,6 +72,7 @@ class MemoryBroker:
         slots: int = 8,
         rng: random.Random | None = None,
         faults: MemoryFaults | None = None,
+        topics: Sequence[Topic] | None = None,
     ) -> None:
         self.faults = faults or MemoryFaults()
         self._clock = clock
@@ -80,7 +81,7 @@ class MemoryBroker:
         self._sources: set[_MemorySource] = set()
         self._logs = {
             (topic.name, partition): _Log()
-            for topic in all_topics()
+            for topic in (all_topics() if topics is None else topics)
             for partition in range(topic.partition_count(lanes=lanes, slots=slots))
         }
 

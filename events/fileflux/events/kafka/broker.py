@@ -1,0 +1,81 @@
+"""`ports.Broker` over Apache Kafka."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from fileflux.core.clock import Clock, SystemClock
+from fileflux.core.settings import CommonSettings
+from fileflux.events.kafka.connection import KafkaSecurity, client_options, security_of
+from fileflux.events.kafka.publisher import KafkaPublisher
+from fileflux.events.kafka.source import KafkaSource
+from fileflux.events.kafka.topic_admin import ensure_topics
+from fileflux.events.ports import EventPublisher, EventSource
+from fileflux.events.topics import Topic, all_topics
+
+FAST_DEADLINE_S: Final = 3.0
+SAFE_DEADLINE_S: Final = 10.0
+
+
+def open_kafka(settings: CommonSettings, clock: Clock | None = None) -> "KafkaBroker":
+    """Return the broker that the environment names. Nothing is connected yet."""
+    return KafkaBroker(
+        settings.kafka_bootstrap_servers,
+        lanes=settings.lanes,
+        slots=settings.slots,
+        security=security_of(settings),
+        clock=clock or SystemClock(),
+    )
+
+
+class KafkaBroker:
+    """Makes publishers and sources; `close()` closes all that it made."""
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        *,
+        lanes: int,
+        slots: int,
+        security: KafkaSecurity | None = None,
+        clock: Clock,
+        topics: Sequence[Topic] | None = None,
+    ) -> None:
+        """`topics`: what `ensure_topics` makes; None: the registry's."""
+        self._topics = all_topics() if topics is None else topics
+        self._options = client_options(bootstrap_servers, security)
+        self._lanes = lanes
+        self._slots = slots
+        self._clock = clock
+        self._made: list[KafkaPublisher | KafkaSource] = []
+
+    async def fast_publisher(self) -> EventPublisher:
+        """acks=1, no idempotence: ours are never the only copy, and whoever waits sends again."""
+        return await self._publisher({"acks": 1}, FAST_DEADLINE_S)
+
+    async def safe_publisher(self) -> EventPublisher:
+        """acks=all, idempotent."""
+        return await self._publisher({"acks": "all", "enable_idempotence": True}, SAFE_DEADLINE_S)
+
+    async def source(self, partitions: Sequence[tuple[str, int]]) -> EventSource:
+        source = KafkaSource(self._options, partitions, clock=self._clock)
+        self._made.append(source)
+        await source.start()
+        return source
+
+    async def ensure_topics(self) -> None:
+        await ensure_topics(
+            self._options, topics=self._topics, lanes=self._lanes, slots=self._slots
+        )
+
+    async def close(self) -> None:
+        made, self._made = self._made, []
+        for one in made:
+            await one.close()
+
+    async def _publisher(self, options: dict[str, Any], deadline_s: float) -> EventPublisher:
+        publisher = KafkaPublisher(
+            {**self._options, **options}, deadline_s=deadline_s, clock=self._clock
+        )
+        self._made.append(publisher)
+        await publisher.connect()
+        return publisher
