@@ -1,7 +1,6 @@
 """What a row is called: its table, its primary key, and the floor that it leaves when it goes."""
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from fileflux.core.ids import BucketId
 from fileflux.metadata.rows import (
@@ -32,23 +31,25 @@ ROW_TYPES: Final[dict[str, type]] = {
     "async_uploads": AsyncRow,
 }
 
-_KEYS: Final[dict[type, tuple[str, Callable[[Any], RowKey]]]] = {
-    BucketRow: ("buckets", lambda row: (row.bucket_id,)),
-    ObjectRow: ("objects", lambda row: (row.bucket_id, row.key)),
-    UploadRow: ("uploads", lambda row: (row.upload_id,)),
-    PartRow: ("parts", lambda row: (row.upload_id, row.part_number)),
-    HolderRow: ("holders", lambda row: (row.content_id, row.holder)),
-    UserRow: ("users", lambda row: (row.user_id,)),
-    KeyRow: ("access_keys", lambda row: (row.access_key,)),
-    NodeRow: ("nodes", lambda row: (row.node_id,)),
-    AsyncRow: ("async_uploads", lambda row: (row.upload_id,)),
+KEY_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
+    "buckets": ("bucket_id",),
+    "objects": ("bucket_id", "key"),
+    "uploads": ("upload_id",),
+    "parts": ("upload_id", "part_number"),
+    "holders": ("content_id", "holder"),
+    "users": ("user_id",),
+    "access_keys": ("access_key",),
+    "nodes": ("node_id",),
+    "async_uploads": ("upload_id",),
 }
+
+_TABLES: Final = {row_type: table for table, row_type in ROW_TYPES.items()}
 
 
 def key_of(row: Row) -> tuple[str, RowKey]:
     """Return the row's table and primary key."""
-    table, key = _KEYS[type(row)]
-    return table, key(row)
+    table = _TABLES[type(row)]
+    return table, tuple([getattr(row, column) for column in KEY_COLUMNS[table]])
 
 
 def object_floor_key(bucket_id: BucketId, key: bytes) -> bytes:

@@ -1,0 +1,140 @@
+"""Rows ⇄ JSON values, for audit records. Everything a row holds comes back as it was.
+
+A row becomes an object with its fields' names. Ids are hexadecimal; other bytes (keys, holders,
+encrypted secrets) are base64, and so is a manifest in its own binary form. A field may be added
+with a default: a reader fills in what an older record does not have and ignores what it does not
+know.
+"""
+
+import base64
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final, Literal, NewType
+
+from fileflux.core.changes import Outcome
+from fileflux.core.errors import EventInvalid, FormatInvalid
+from fileflux.core.model import Manifest, ObjectMeta
+from fileflux.metadata.row_keys import KEY_COLUMNS, ROW_TYPES, RowKey, key_of
+from fileflux.metadata.rows import Row, RowWrite
+
+Json = Any
+"""None, bool, int, float, str, lists of them, dicts from str to them."""
+Coder = tuple[Callable[[Any], Json], Callable[[Json], Any]]
+
+
+def row_to_json(row: Row) -> dict[str, Json]:
+    """Return the row as a JSON object."""
+    return _record_to_json(row)
+
+
+def row_from_json(table: str, value: Mapping[str, Json]) -> Row:
+    """Return the row of `table` that `row_to_json` wrote; raise EventInvalid for anything else."""
+    try:
+        row: Row = _record_from_json(ROW_TYPES[table], value)
+    except _BAD as error:
+        raise EventInvalid(f"not a row of {table}: {error!r}") from error
+    return row
+
+
+def effect_to_json(write: RowWrite) -> dict[str, Json]:
+    """Return {table, row} for a row that was put, {table, key} for one that was removed."""
+    if write.row is not None:
+        return {"table": write.table, "row": row_to_json(write.row)}
+    coders = _key_coders(write.table)
+    key = [encode(value) for (encode, _), value in zip(coders, write.key, strict=True)]
+    return {"table": write.table, "key": key}
+
+
+def effect_from_json(value: Mapping[str, Json]) -> RowWrite:
+    """Return what `effect_to_json` wrote; raise EventInvalid for anything else."""
+    try:
+        table = value["table"]
+        if "row" in value:
+            row = row_from_json(table, value["row"])
+            return RowWrite(*key_of(row), row)
+        return RowWrite(table, _key_from_json(table, value["key"]), None)
+    except _BAD as error:
+        raise EventInvalid(f"not an effect: {error!r}") from error
+
+
+def _key_from_json(table: str, key: list[Json]) -> RowKey:
+    return tuple(decode(v) for (_, decode), v in zip(_key_coders(table), key, strict=True))
+
+
+_BAD: Final = (KeyError, TypeError, ValueError, AttributeError, FormatInvalid)
+
+
+def _record_to_json(record: Any) -> dict[str, Json]:
+    kind: type = type(record)
+    return {name: encode(getattr(record, name)) for name, (encode, _) in _field_coders(kind)}
+
+
+def _record_from_json(kind: type, value: Mapping[str, Json]) -> Any:
+    fields = {
+        name: decode(value[name]) for name, (_, decode) in _field_coders(kind) if name in value
+    }
+    return kind(**fields)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _bytes_to_json(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def bytes_from_json(value: str) -> bytes:
+    return base64.b64decode(value, validate=True)
+
+
+_ID: Final[Coder] = (bytes.hex, bytes.fromhex)
+_BYTES: Final[Coder] = (_bytes_to_json, bytes_from_json)
+_PLAIN: Final[Coder] = (_same, _same)
+_MAPPING: Final[Coder] = (dict, dict)
+_MANIFEST: Final[Coder] = (
+    lambda manifest: _bytes_to_json(manifest.to_bytes()),
+    lambda text: Manifest.from_bytes(bytes_from_json(text)),
+)
+
+
+@cache
+def _field_coders(kind: type) -> tuple[tuple[str, Coder], ...]:
+    hints = typing.get_type_hints(kind)
+    return tuple((field.name, _coder(hints[field.name])) for field in dataclasses.fields(kind))
+
+
+@cache
+def _key_coders(table: str) -> tuple[Coder, ...]:
+    coders = dict(_field_coders(ROW_TYPES[table]))
+    return tuple(coders[column] for column in KEY_COLUMNS[table])
+
+
+def _coder(hint: Any) -> Coder:
+    origin = typing.get_origin(hint)
+    if isinstance(hint, NewType):
+        return _ID if hint.__supertype__ is bytes else _PLAIN
+    if hint is bytes:
+        return _BYTES
+    if hint is Manifest:
+        return _MANIFEST
+    if hint in (ObjectMeta, Outcome):
+        return _record_to_json, lambda value: _record_from_json(hint, value)
+    if hint in (int, str, bool, float) or origin is Literal:
+        return _PLAIN
+    if origin is Mapping:
+        return _MAPPING
+    if origin in (typing.Union, types.UnionType):
+        return _optional(_coder(typing.get_args(hint)[0]))
+    raise AssertionError(f"no JSON form for {hint}")
+
+
+def _optional(inner: Coder) -> Coder:
+    encode, decode = inner
+    return (
+        lambda value: None if value is None else encode(value),
+        lambda value: None if value is None else decode(value),
+    )
