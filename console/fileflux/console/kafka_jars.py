@@ -6,6 +6,7 @@ time: a new release of a dependency can neither change nor break a running syste
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -146,3 +147,15 @@ def _fetch(jar: LockedJar, repo_cache: Path) -> Path:
     )
     component = context.project(jar.group, jar.artifact).at_version(jar.version)
     return Path(component.artifact().resolve())
+
+
+def main() -> None:
+    """Fill the cache directory that is named, saying how far it is: `make setup` does."""
+    cache_dir = Path(sys.argv[1])
+    kafka_classpath(
+        cache_dir, on_progress=lambda have, want: print(f"{have} of {want} jars", flush=True)
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+# What a developer runs. `make help` lists it; tools/bootstrap.py makes the environments.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The first Python that is new enough and complete; otherwise tools/bootstrap.py says what is
+# missing. Under pyenv a name may exist and not run, so each is tried.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python3.14; do \
+	if $$p -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	then echo $$p; exit; fi; done; echo python3)
+
+export FILEFLUX_CACHE_DIR ?= $(CURDIR)/.cache
+# Test doubles and documentation tools stay where all caches are.
+export GOCACHE ?= $(FILEFLUX_CACHE_DIR)/go-build
+export GOMODCACHE ?= $(FILEFLUX_CACHE_DIR)/go-mod
+
+RUN := .venv/bin/python
+BOOTSTRAP := $(PYTHON) tools/bootstrap.py
+PYTEST := $(RUN) -m pytest
+ARGS ?=
+SEED ?=
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
+
+## Use
+
+.PHONY: demo
+demo: ## Run the whole system here, store and fetch real files through it, compare every byte
+	@$(BOOTSTRAP) run demo-client kafka
+	@.venv/bin/fileflux demo --client-python .venv-clients/bin/python $(ARGS)
+
+.PHONY: dev
+dev: ## Run the whole system in the foreground (ARGS="--port 0 --json")
+	@$(BOOTSTRAP) run kafka
+	@.venv/bin/fileflux dev $(ARGS)
+
+.PHONY: up
+up: ## Run the compose file
+	docker compose up --build --detach --wait
+
+.PHONY: down
+down: ## Stop the compose file; data stays
+	docker compose down
+
+## Develop
+
+.PHONY: setup
+setup: ## The environment for developers, hash-locked, in .venv; Kafka's jars in the cache
+	@$(BOOTSTRAP) dev kafka
+
+.PHONY: clients
+clients: ## The S3 clients that tests drive, in .venv-clients
+	@$(BOOTSTRAP) run clients
+
+.PHONY: format
+format: setup ## Format and fix what can be fixed
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+.PHONY: lint
+lint: setup ## Format, lint, types, imports, spelling
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	.venv/bin/lint-imports
+	.venv/bin/codespell
+
+.PHONY: check
+check: lint ## Lint, tidy and unit tests: before every push
+	$(PYTEST) tests/tidy tests/unit $(ARGS)
+
+.PHONY: lock
+lock: setup ## Resolve all locks again (needs uv on PATH); read the difference
+	tools/lock_requirements.sh
+	$(RUN) tools/lock_kafka.py
+
+## Test
+
+.PHONY: test
+test: lint clients ## The whole test suite, as CI runs it
+	$(PYTEST) -m "not large and not soak" $(ARGS)
+
+.PHONY: test-unit
+test-unit: setup ## Decisions and formats, nothing real
+	$(PYTEST) tests/unit tests/tidy $(ARGS)
+
+.PHONY: test-contract
+test-contract: setup ## One suite per port, on twins and on real parts
+	$(PYTEST) tests/contract $(ARGS)
+
+.PHONY: test-integration
+test-integration: setup ## Services against real Kafka, PostgreSQL, ZFS
+	$(PYTEST) tests/integration $(ARGS)
+
+.PHONY: test-s3
+test-s3: setup clients ## Every S3 operation through real clients
+	$(PYTEST) tests/s3 $(ARGS)
+
+.PHONY: test-fault
+test-fault: setup ## Kill, pause, fill, wipe, at length
+	$(PYTEST) tests/fault -m "not large" $(ARGS)
+
+.PHONY: test-security
+test-security: setup ## Signatures, key confusion, hostile requests, at length
+	$(PYTEST) tests -m security $(ARGS)
+
+.PHONY: test-large
+test-large: setup clients ## Objects of gigabytes
+	$(PYTEST) tests -m large $(ARGS)
+
+.PHONY: test-simulation
+test-simulation: setup ## The simulated system (SEED=… replays a failure)
+	FILEFLUX_SIMULATION_SEED="$(SEED)" $(PYTEST) tests/simulation $(ARGS)
+
+.PHONY: test-deploy
+test-deploy: setup ## Compose file, chart, playbooks, templates: lint and render
+	$(PYTEST) tests/deploy $(ARGS)
+
+.PHONY: bench
+bench: setup ## Speed, with the machine's ceilings and a plot (ARGS="--endpoint …" measures any S3)
+	$(RUN) -m tests.bench.bench $(ARGS)
+
+.PHONY: docs
+docs: setup ## Check that links lead somewhere and words are spelt
+	.venv/bin/codespell docs README.md ARCHITECTURE.md CONTRIBUTING.md GLOSSARY.md
+	$(PYTEST) tests/tidy
+
+.PHONY: clean
+clean: ## Remove environments and caches, keep data
+	rm -rf .venv .venv-clients .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
