@@ -6,8 +6,9 @@ FileFluxError
 ├── Invalid             BadDigest · InvalidPart · InvalidRange · EventInvalid · FormatInvalid ·
 │                       TopicsInvalid
 ├── Unavailable         retriable: NodeUnreachable · QuorumNotReached · MetadataBusy ·
-│                       BrokerUnavailable · SlowDown · NodeFull · NodeFenced
+│                       BrokerUnavailable · SlowDown · NodeFull · NodeFenced · AuditGap
 ├── SettlementUnknown   the database is down: nobody can say whether the write applied
+├── PoisonLimitReached  too many records in a row cannot be applied: we are wrong, stop
 ├── LaneLost            another materializer owns the lane: roll back, stand by
 └── Corrupt             ChunkCorrupt · BundleCorrupt · ExtentCorrupt
                         never retried on the same replica
@@ -130,10 +131,18 @@ class NodeFenced(Unavailable):
     """The node stopped trusting its disk or its own epoch."""
 
 
+class AuditGap(Unavailable):
+    """A position of the audit stream is not there yet: read again from before it."""
+
+
 class SettlementUnknown(FileFluxError):
     """The database did not answer: the write applied or it did not. Only a reader can tell."""
 
     code = "ServiceUnavailable"
+
+
+class PoisonLimitReached(FileFluxError):
+    """So many records in a row were set aside that the fault must be ours."""
 
 
 class LaneLost(FileFluxError):

@@ -47,7 +47,9 @@ def configure_logging(*, level: str = "INFO", log_format: str = "auto") -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for noisy in ("aiokafka", "faust", "mode", "uvicorn.access", "botocore", "asyncio"):
+    # Each failed attempt of its retries is an ERROR to aiokafka; our adapter says what it means.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for noisy in ("faust", "mode", "uvicorn.access", "botocore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
@@ -110,3 +112,27 @@ READS_HEDGED = Counter("fileflux_reads_hedged", "Second replicas asked for slown
 REPLICAS_FAILED = Counter("fileflux_replicas_failed", "Reads that a replica failed.", ["reason"])
 # How long the loop was late: blocking calls show here before they hurt.
 LOOP_LAG = Gauge("fileflux_loop_lag_seconds", "How late the event loop woke up.")
+
+# --- events -----------------------------------------------------------------------------------
+# Records through this process; a record holds the events of one flush.
+EVENTS = Counter("fileflux_events", "Records published and read.", ["topic", "direction"])
+# How far behind the newest record this process is. Growing for minutes: a consumer is too slow.
+CONSUMER_LAG = Gauge(
+    "fileflux_consumer_lag_records", "Records not yet read.", ["topic", "partition"]
+)
+# Records that could not be decoded or applied. More than none needs a person.
+DEAD_LETTERS = Counter("fileflux_dead_letters", "Records set aside.", ["topic"])
+# Publishers and sources made anew because the broker, or the client, stopped answering.
+BROKER_RECONNECTS = Counter("fileflux_broker_reconnects", "Clients made anew.", ["kind"])
+
+# --- placement --------------------------------------------------------------------------------
+# Nodes as the leader sees them: alive, suspect, lost, draining, removed.
+PLACEMENT_NODES = Gauge("fileflux_placement_nodes", "Nodes by state.", ["state"])
+# The epoch of the map last published (placement) or last read (ingest).
+PLACEMENT_EPOCH = Gauge("fileflux_placement_epoch", "Epoch of the placement map.")
+# Heartbeats taken in, and those that could not be read.
+HEARTBEATS = Counter("fileflux_heartbeats", "Heartbeats taken in.", ["outcome"])
+# Classes for which fewer than W nodes can be used: uploads to them answer 503.
+PLACEMENT_CLASSES_DOWN = Gauge(
+    "fileflux_placement_classes_down", "Storage classes without a quorum of usable nodes."
+)
