@@ -128,7 +128,18 @@ def make_environment(name: str) -> None:
     if environment.has_project:
         say(f"{where}: FileFlux itself")
         run([*pip, "--no-build-isolation", "-e", str(ROOT)])
-    stamp_path(name).write_text(json.dumps(stamp(name)))
+    for made in made_with(name):
+        stamp_path(made).write_text(json.dumps(stamp(made)))
+
+
+def made_with(name: str) -> list[str]:
+    """The environment and what it contains: who has "dev" has "run"."""
+    whole = ENVIRONMENTS[name]
+    return [
+        part
+        for part, environment in ENVIRONMENTS.items()
+        if environment.folder == whole.folder and set(environment.locks) <= set(whole.locks)
+    ]
 
 
 def fetch_kafka() -> None:
@@ -202,7 +213,10 @@ def package_counter(where: str, count: int) -> Callable[[str], None]:
     def on_line(line: str) -> None:
         nonlocal seen
         seen += line.startswith(("Collecting", "Requirement already satisfied", "Ignoring"))
-        report(f"{where}: {seen} of {count} packages" if seen < count else f"{where}: installing")
+        if line.startswith("Installing"):
+            say(f"{where}: installing")
+        else:
+            report(f"{where}: {seen} of {count} packages")
 
     return on_line
 
