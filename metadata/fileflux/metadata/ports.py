@@ -171,9 +171,11 @@ class FoundObject:
 
 @dataclass(frozen=True, slots=True)
 class ListedKeys:
-    """A page: rows and common prefixes merged in byte order. `next_after`: the last key seen.
+    """A page: rows and common prefixes merged in byte order. `next_after`: the last one of them.
 
-    May be short although `truncated`.
+    It may be short although `truncated`. Rows come without their manifests (empty ones). A key
+    stands on the page if it is larger than `after`; a common prefix if one of its keys is, unless
+    `after` is that common prefix itself.
     """
 
     rows: tuple[ObjectRow, ...]
@@ -233,7 +235,12 @@ class MetadataReader(Protocol):
         key_after: bytes,
         upload_after: bytes,
         max_uploads: int,
-    ) -> tuple[list[UploadRow], list[bytes], bool]: ...
+    ) -> tuple[list[UploadRow], list[bytes], bool]:
+        """(open uploads by key and id, common prefixes, truncated): both count as `max_uploads`.
+
+        Those after (key_after, upload_after); without `upload_after`, after all of that key's.
+        Common prefixes as in `ListedKeys`. May be short although truncated.
+        """
 
     async def find_key(self, access_key: str) -> tuple[KeyRow, UserRow] | None: ...
 
