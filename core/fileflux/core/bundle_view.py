@@ -210,38 +210,38 @@ class BundleReceiver:
 
     The buffer is what the appender will write, so nothing is copied twice. It is allocated for
     what was announced, never more, whatever arrives; a foreign or longer bundle is refused at once.
-    `size` and `crc` are those of the seal; a peer's sparse record `arriving` has another size.
+    `size` and `crc` are those of the seal; a peer may send a sparse record, which is shorter.
     """
 
-    def __init__(
-        self, bundle_id: BundleId, size: int, crc: int, *, arriving: int | None = None
-    ) -> None:
-        announced = size if arriving is None else arriving
-        if not HEADER_SIZE_BYTES < announced <= BUNDLE_SIZE_MAX:
-            raise FormatInvalid(f"no bundle has {announced} bytes")
+    def __init__(self, bundle_id: BundleId, size: int, crc: int) -> None:
         self._bundle_id = bundle_id
         self._sealed = (size, crc)
-        self._buffer = bytearray(announced)
+        self._buffer = bytearray()
         self._filled = 0
 
-    @property
-    def missing(self) -> int:
-        """Bytes that have not arrived."""
-        return len(self._buffer) - self._filled
+    def begin(self, length: int) -> memoryview:
+        """Return memory for exactly `length` bytes, forgetting an earlier attempt.
 
-    def feed(self, piece: Buffer) -> None:
-        """Take the next bytes; raise BundleCorrupt or FormatInvalid as soon as they are wrong."""
-        start, end = self._filled, self._filled + len(piece)
-        if end > len(self._buffer):
-            raise BundleCorrupt(f"bundle {self._bundle_id.hex()} is longer than announced")
-        self._buffer[start:end] = piece
-        self._filled = end
-        if start < HEADER_SIZE_BYTES <= end:
+        Raise FormatInvalid when no bundle has that length, BundleCorrupt when this one has not.
+        """
+        if not HEADER_SIZE_BYTES < length <= BUNDLE_SIZE_MAX:
+            raise FormatInvalid(f"no bundle has {length} bytes")
+        if length > self._sealed[0]:
+            raise BundleCorrupt(f"bundle {self._bundle_id.hex()} is longer than it was sealed")
+        self._buffer = bytearray(length)
+        self._filled = 0
+        return memoryview(self._buffer)
+
+    def arrived(self, count: int) -> None:
+        """The next `count` bytes are in the memory; raise as soon as they are wrong."""
+        start = self._filled
+        self._filled += count
+        if start < HEADER_SIZE_BYTES <= self._filled:
             self._check(parse_header(memoryview(self._buffer)[:HEADER_SIZE_BYTES]))
 
     def finish(self) -> tuple[bytearray, BundleIndexView]:
         """Return the whole bundle once every byte of it is verified."""
-        if self.missing:
+        if not self._buffer or self._filled != len(self._buffer):
             raise BundleCorrupt(f"bundle {self._bundle_id.hex()} ends early")
         view = memoryview(self._buffer)
         return self._buffer, check_bundle(lambda at, length: view[at : at + length])

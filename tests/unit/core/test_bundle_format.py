@@ -280,15 +280,23 @@ def test_rot_is_not_blessed_by_rewriting() -> None:
         check(b"".join(encode_sparse(view.header, [rotten]).parts))
 
 
-@given(st.lists(st.integers(1, 4_000), max_size=6), st.integers(0, 10**6))
-@settings(max_examples=50, deadline=None)
-def test_a_bundle_is_received_in_any_split(cuts: list[int], seed: int) -> None:
-    bundle, raw = small(300, 5_000)
-    receiver = BundleReceiver(BUNDLE, bundle.size, bundle.crc)
+def receive(receiver: BundleReceiver, raw: bytes, cuts: list[int]) -> None:
+    """Let `raw` arrive in pieces of these sizes, and the rest."""
+    memory = receiver.begin(len(raw))
     at = 0
     for cut in [*cuts, len(raw)]:
-        receiver.feed(raw[at : at + cut])
-        at += cut
+        piece = raw[at : at + cut]
+        memory[at : at + len(piece)] = piece
+        at += len(piece)
+        receiver.arrived(len(piece))
+
+
+@given(st.lists(st.integers(1, 4_000), max_size=6))
+@settings(max_examples=50, deadline=None)
+def test_a_bundle_is_received_in_any_split(cuts: list[int]) -> None:
+    bundle, raw = small(300, 5_000)
+    receiver = BundleReceiver(BUNDLE, bundle.size, bundle.crc)
+    receive(receiver, raw, cuts)
 
     buffer, view = receiver.finish()
     assert bytes(buffer) == raw
@@ -297,25 +305,43 @@ def test_a_bundle_is_received_in_any_split(cuts: list[int], seed: int) -> None:
 
 def test_a_receiver_refuses_what_was_not_announced() -> None:
     bundle, raw = small(300)
-    foreign = BundleReceiver(BundleId(b"x" * 16), bundle.size, bundle.crc)
+    announced = [
+        (BundleId(b"x" * 16), bundle.size, bundle.crc),
+        (BUNDLE, bundle.size, bundle.crc ^ 1),
+        (BUNDLE, bundle.size + 1, bundle.crc),
+        (BUNDLE, bundle.size - 1, bundle.crc),
+    ]
+    for bundle_id, size, crc in announced:
+        with pytest.raises(BundleCorrupt):
+            receive(BundleReceiver(bundle_id, size, crc), raw, [])
+    cut_off = BundleReceiver(BUNDLE, bundle.size, bundle.crc)
+    cut_off.begin(bundle.size)
     with pytest.raises(BundleCorrupt):
-        foreign.feed(raw)
-    other_crc = BundleReceiver(BUNDLE, bundle.size, bundle.crc ^ 1)
-    with pytest.raises(BundleCorrupt):
-        other_crc.feed(raw)
-    other_size = BundleReceiver(BUNDLE, bundle.size + 1, bundle.crc)
-    with pytest.raises(BundleCorrupt):
-        other_size.feed(raw)
-    longer = BundleReceiver(BUNDLE, bundle.size, bundle.crc)
-    longer.feed(raw)
-    with pytest.raises(BundleCorrupt):
-        longer.feed(b"!")
-    shorter = BundleReceiver(BUNDLE, bundle.size, bundle.crc)
-    shorter.feed(raw[:-1])
-    with pytest.raises(BundleCorrupt):
-        shorter.finish()
+        cut_off.finish()
     with pytest.raises(FormatInvalid):
-        BundleReceiver(BUNDLE, BUNDLE_SIZE_MAX + 1, 0)
+        BundleReceiver(BUNDLE, 2**40, 0).begin(BUNDLE_SIZE_MAX + 1)
+
+
+def test_a_receiver_starts_again_when_a_source_broke_off() -> None:
+    bundle, raw = small(300)
+    receiver = BundleReceiver(BUNDLE, bundle.size, bundle.crc)
+    receiver.begin(bundle.size)[:200] = raw[:200]
+    receiver.arrived(200)
+    receive(receiver, raw, [])
+
+    assert bytes(receiver.finish()[0]) == raw
+
+
+def test_a_peers_sparse_record_is_received_as_the_sealed_bundle() -> None:
+    bundle, raw = small(10, 20)
+    view = check(raw)
+    place = view.chunk(1)
+    kept = view.raw_chunk(place, raw[place.offset : place.offset + place.length])
+    sparse = b"".join(encode_sparse(view.header, [kept]).parts)
+    receiver = BundleReceiver(BUNDLE, bundle.size, bundle.crc)
+    receive(receiver, sparse, [])
+
+    assert receiver.finish()[1].header.sealed == (bundle.size, bundle.crc)
 
 
 def test_verifying_from_a_file_holds_tables_and_one_block() -> None:
