@@ -170,7 +170,7 @@ def stamp(name: str) -> dict[str, str]:
     return {
         "sources": hashlib.sha256(sources).hexdigest(),
         "folder": str(environment.folder),
-        "python": sys.version,
+        "python": (environment.folder / "pyvenv.cfg").read_text(),
     }
 
 
@@ -179,15 +179,15 @@ def stamp_path(name: str) -> Path:
 
 
 def remove_unusable(environment: Environment) -> None:
-    """An environment that another Python made, or that lay elsewhere, is made anew."""
-    stamps = [path for path in environment.folder.glob("fileflux-*.stamp") if path.is_file()]
-    is_foreign = any(
-        made.get("folder") != str(environment.folder) or made.get("python") != sys.version
-        for made in map(read_stamp, stamps)
-    )
-    if is_foreign or (environment.folder.exists() and not works(environment.python)):
-        say(f"{environment.folder.name}: made for another Python or another place; made anew")
-        shutil.rmtree(environment.folder)
+    """An environment that lay elsewhere, or whose Python is gone, is made anew.
+
+    One on another Python than ours stays: two shells with different PATHs would take turns.
+    """
+    folder = environment.folder
+    made_in = {read_stamp(path).get("folder") for path in folder.glob("fileflux-*.stamp")}
+    if made_in - {str(folder)} or (folder.exists() and not works(environment.python)):
+        say(f"{folder.name}: was made elsewhere or lost its Python; made anew")
+        shutil.rmtree(folder)
 
 
 def read_stamp(path: Path) -> dict[str, str]:
@@ -199,7 +199,7 @@ def read_stamp(path: Path) -> dict[str, str]:
 
 def works(python: Path) -> bool:
     try:
-        command = [str(python), "-c", "import pip"]
+        command = [str(python), "-c", "import pip, sys; sys.exit(sys.version_info < (3, 11))"]
         return subprocess.call(command, stderr=subprocess.DEVNULL) == 0  # noqa: S603  # Our own.
     except OSError:
         return False
