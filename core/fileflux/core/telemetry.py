@@ -136,3 +136,25 @@ HEARTBEATS = Counter("fileflux_heartbeats", "Heartbeats taken in.", ["outcome"])
 PLACEMENT_CLASSES_DOWN = Gauge(
     "fileflux_placement_classes_down", "Storage classes without a quorum of usable nodes."
 )
+
+# --- metadata ---------------------------------------------------------------------------------
+# Transactions that committed; those run again, by SQLSTATE (`lost`: the connection); commits whose
+# answer got lost. Retries above a tenth of the transactions: writers meet on the same rows.
+DATABASE_TRANSACTIONS = Counter("fileflux_database_transactions", "Transactions committed.")
+DATABASE_RETRIES = Counter("fileflux_database_retries", "Attempts run again.", ["sqlstate"])
+DATABASE_AMBIGUOUS = Counter("fileflux_database_ambiguous", "Commits without an answer.")
+# What came of seals: applied, stored (settled before), expired, dead, failed.
+SEALS_SETTLED = Counter("fileflux_seals_settled", "Seals settled.", ["outcome"])
+SEALS_PENDING = Gauge("fileflux_seals_pending", "Seals that wait for enough nodes.")
+# From reading what made a seal complete to its commit.
+SEALING_SECONDS = Histogram(
+    "fileflux_sealing_seconds", "Time of a sealing transaction.", buckets=LATENCY_BUCKETS_S
+)
+# Lanes that this materializer applies; those lost to another one since the start.
+LANES_OWNED = Gauge("fileflux_lanes_owned", "Lanes applied by this process.")
+LANES_LOST = Counter("fileflux_lanes_lost", "Lanes found moved by another owner.")
+# Audit records numbered, published, published again; blocks that wait for a number.
+AUDIT_NUMBERED = Counter("fileflux_audit_numbered", "Audit records numbered.")
+AUDIT_PUBLISHED = Counter("fileflux_audit_published", "Audit records published.")
+AUDIT_REWINDS = Counter("fileflux_audit_rewinds", "Times the topic was behind the head.")
+AUDIT_PENDING = Gauge("fileflux_audit_pending_blocks", "Blocks that wait for the sequencer.")

@@ -135,6 +135,9 @@ class Transaction(Protocol):
         A pending block that is gone already was numbered by somebody else: LaneLost.
         """
 
+    async def add_usage(self, usage: Mapping[BucketId, tuple[int, int]]) -> None:
+        """Add to each bucket's (objects, bytes). The sequencer's projection, nobody else's."""
+
 
 class Database(Protocol):
     """Writers' door to the database."""
@@ -259,7 +262,8 @@ class MetadataReader(Protocol):
 
     async def audit_blocks(
         self, stream: str, first_position: int, *, limit: int
-    ) -> list[AuditBlock]: ...
+    ) -> list[AuditBlock]:
+        """At most `limit` blocks in order, the first one that which holds `first_position`."""
 
     async def audit_head(self, stream: str) -> SequencerHead: ...
 
@@ -275,3 +279,6 @@ class MetadataReader(Protocol):
         """Every lane asked; one that nobody moved yet has turn 0 and no offset."""
 
     async def node_intents(self) -> dict[NodeId, tuple[str, float]]: ...
+
+    async def usage_of(self, bucket_ids: Sequence[BucketId]) -> dict[BucketId, tuple[int, int]]:
+        """(objects, bytes) of each bucket, about a second old; a missing one holds nothing yet."""

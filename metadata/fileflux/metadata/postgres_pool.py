@@ -1,0 +1,102 @@
+"""Connections to a database that speaks PostgreSQL's protocol.
+
+A connection that was interrupted inside a transaction is closed, never reused. On PostgreSQL the
+session's planner prefers index look-ups: a SERIALIZABLE transaction that scans a small table locks
+all of it, and every statement here is a look-up by key. CockroachDB gets no session setting.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+import asyncpg
+
+from fileflux.core.errors import MetadataBusy
+
+CONNECT_TIMEOUT_S: Final = 5.0
+STATEMENT_TIMEOUT_S: Final = 30.0
+POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
+    "application_name": "fileflux",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    # Every statement is a look-up by key: planning it anew for each array costs more than it finds.
+    "plan_cache_mode": "force_generic_plan",
+}
+
+Connection = asyncpg.Connection[asyncpg.Record]
+LOST: Final = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TooManyConnectionsError,
+)
+"""What says that the connection is gone, or that there was none to have."""
+
+
+class Connections:
+    """A bounded pool. Take one, give it back; what was interrupted is closed on its return."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, is_cockroach: bool) -> None:
+        self._pool = pool
+        self.is_cockroach = is_cockroach
+
+    async def take(self) -> Connection:
+        """Return a connection nobody else has; raises what `LOST` lists."""
+        connection: Connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT_S)
+        return connection
+
+    async def give_back(self, connection: Connection) -> None:
+        """Return it to the pool. Cannot be interrupted half-way."""
+        await asyncio.shield(self._pool.release(connection))
+
+    async def abandon(self, connection: Connection) -> None:
+        """Close it at once, whatever it is doing: its transaction rolls back on the server."""
+        connection.terminate()
+        await self.give_back(connection)
+
+    async def close(self) -> None:
+        """Close idle connections politely, busy ones after a moment. Idempotent."""
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+
+async def open_connections(dsn: str, *, size_max: int = 4) -> Connections:
+    """Connect; raise MetadataBusy when the database cannot be reached.
+
+    `size_max`: connections of this process. One more is used for a moment, to learn what it is.
+    """
+    try:
+        is_cockroach = await _is_cockroach(dsn)
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size_max,
+            max_inactive_connection_lifetime=0,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=STATEMENT_TIMEOUT_S,
+            server_settings=None if is_cockroach else dict(POSTGRES_SETTINGS),
+            reset=_no_reset,
+        )
+    except (*LOST, TimeoutError) as error:
+        raise MetadataBusy(f"the database cannot be reached: {error}") from error
+    return Connections(pool, is_cockroach=is_cockroach)
+
+
+async def _is_cockroach(dsn: str) -> bool:
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    try:
+        version: str = await connection.fetchval("SELECT version()")
+    finally:
+        await connection.close(timeout=CONNECT_TIMEOUT_S)
+    return "CockroachDB" in version
+
+
+async def _no_reset(_connection: object) -> None:
+    """Nothing is ever set on a session, so nothing has to be reset: a round trip less."""

@@ -1,0 +1,280 @@
+"""Readers' door on a database that speaks PostgreSQL's protocol.
+
+Each call is one statement outside of any transaction, at the session's default isolation: one
+snapshot, no locks that a writer could trip over. A read whose connection broke is asked once more.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import asyncpg
+
+from fileflux.core.errors import MetadataBusy
+from fileflux.core.ids import BucketId, BundleId, NodeId, SealId, UploadId, UserId
+from fileflux.core.model import Manifest
+from fileflux.metadata.chain import first_head
+from fileflux.metadata.listing import (
+    group_of,
+    group_uploads,
+    page_of,
+    page_start,
+    prefix_end,
+)
+from fileflux.metadata.ports import (
+    AuditBlock,
+    FoundObject,
+    LanePosition,
+    ListedKeys,
+    SealState,
+    SequencerHead,
+)
+from fileflux.metadata.postgres_loads import ID_RANGE_END
+from fileflux.metadata.postgres_pool import LOST, Connections
+from fileflux.metadata.queries import statement
+from fileflux.metadata.rows import BucketRow, KeyRow, ObjectRow, PartRow, UploadRow, UserRow
+from fileflux.metadata.rows_codec import (
+    bucket_row,
+    key_row,
+    listed_row,
+    object_row,
+    part_row,
+    settlement_row,
+    upload_row,
+    user_row,
+)
+
+READ_TIMEOUT_S: Final = 5.0
+UPLOADS_READ_FACTOR: Final = 4
+"""A page of uploads reads at most so many times its length; with a delimiter it may be short."""
+NOT_FOUND: Final = FoundObject(bucket=None, row=None, replicas={})
+
+Records = list[asyncpg.Record]
+
+
+class PostgresReader:
+    """The port `MetadataReader`."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def find_objects(self, wanted: Sequence[tuple[str, bytes]]) -> list[FoundObject]:
+        names, keys = zip(*wanted, strict=True) if wanted else ((), ())
+        numbers = list(range(len(wanted)))
+        answers = [NOT_FOUND] * len(wanted)
+        for found in await self._fetch("find_objects", numbers, list(names), list(keys)):
+            answers[found["n"]] = _found_object(found)
+        return answers
+
+    async def find_buckets(self, names: Sequence[str]) -> dict[str, BucketRow]:
+        found = await self._fetch("find_buckets", list(names))
+        return {record["name"]: bucket_row(record) for record in found}
+
+    async def list_buckets(self, owner_id: UserId) -> list[BucketRow]:
+        return [bucket_row(found) for found in await self._fetch("list_buckets", owner_id)]
+
+    async def list_objects(
+        self, bucket_id: BucketId, *, prefix: bytes, delimiter: bytes, after: bytes, max_keys: int
+    ) -> ListedKeys:
+        start = page_start(prefix, delimiter, after)
+        bounds = (bucket_id, start, prefix_end(prefix))
+        if max_keys < 1:
+            return ListedKeys((), (), truncated=False, next_after=None)
+        if not delimiter:
+            records = await self._fetch("list_objects", *bounds, max_keys + 1)
+            entries = [(record["key"], listed_row(record, bucket_id)) for record in records]
+            return page_of(entries, max_keys=max_keys)
+        records = await self._fetch(
+            "list_objects_grouped",
+            *bounds,
+            delimiter,
+            len(prefix) + 1,
+            prefix_end(delimiter),
+            max_keys + 1,
+        )
+        grouped = [_grouped(record, bucket_id, prefix, delimiter) for record in records]
+        return page_of(grouped, max_keys=max_keys)
+
+    async def replicas_of(
+        self, bundle_ids: Sequence[BundleId]
+    ) -> dict[BundleId, tuple[NodeId, ...]]:
+        nodes: dict[BundleId, tuple[NodeId, ...]] = {}
+        for found in await self._fetch("load_replicas", list(bundle_ids)):
+            bundle_id = found["bundle_id"]
+            nodes[bundle_id] = (*nodes.get(bundle_id, ()), found["node_id"])
+        return nodes
+
+    async def find_upload(self, upload_id: UploadId) -> UploadRow | None:
+        found = await self._fetch("find_upload", upload_id)
+        return upload_row(found[0]) if found else None
+
+    async def list_parts(self, upload_id: UploadId, *, after: int, max_parts: int) -> list[PartRow]:
+        found = await self._fetch("list_parts", upload_id, after, max_parts)
+        return [part_row(record) for record in found]
+
+    async def part_manifests(
+        self, upload_id: UploadId, part_numbers: Sequence[int]
+    ) -> dict[int, Manifest]:
+        found = await self._fetch("part_manifests", upload_id, list(part_numbers))
+        return {record["part_number"]: Manifest.from_bytes(record["manifest"]) for record in found}
+
+    async def list_uploads(
+        self,
+        bucket_id: BucketId,
+        *,
+        prefix: bytes,
+        delimiter: bytes,
+        key_after: bytes,
+        upload_after: bytes,
+        max_uploads: int,
+    ) -> tuple[list[UploadRow], list[bytes], bool]:
+        if max_uploads < 1:
+            return [], [], False
+        start = page_start(prefix, delimiter, key_after)
+        if upload_after and key_after.startswith(prefix):
+            start = key_after
+        last = (key_after, upload_after or ID_RANGE_END) if key_after else (b"", b"")
+        limit = UPLOADS_READ_FACTOR * max_uploads + 1
+        found = await self._fetch(
+            "list_uploads", bucket_id, start, prefix_end(prefix), *last, limit
+        )
+        uploads, groups, truncated = group_uploads(
+            [upload_row(record) for record in found],
+            prefix=prefix,
+            delimiter=delimiter,
+            max_uploads=max_uploads,
+        )
+        return uploads, groups, truncated or len(found) == limit
+
+    async def find_key(self, access_key: str) -> tuple[KeyRow, UserRow] | None:
+        found = await self._fetch("find_key", access_key)
+        return _key_with_user(found[0]) if found else None
+
+    async def find_user(self, name: str) -> UserRow | None:
+        found = await self._fetch("find_user", name)
+        return user_row(found[0]) if found else None
+
+    async def list_keys(self, user_id: UserId) -> list[KeyRow]:
+        return [key_row(found) for found in await self._fetch("list_keys", user_id)]
+
+    async def find_async(self, upload_id: UploadId) -> str | None:
+        found = await self._fetch("find_async", upload_id)
+        return found[0]["state"] if found else None
+
+    async def seal_states(
+        self, seals: Mapping[SealId, Sequence[BundleId]]
+    ) -> dict[SealId, SealState]:
+        bundle_ids = list({bundle_id for bundles in seals.values() for bundle_id in bundles})
+        settlements = {}
+        nodes: dict[BundleId, set[NodeId]] = {bundle_id: set() for bundle_id in bundle_ids}
+        for found in await self._fetch("seal_states", list(seals), bundle_ids):
+            if found["seal_id"] is not None:
+                settlements[found["seal_id"]] = settlement_row(found)
+            else:
+                nodes[found["bundle_id"]].add(found["node_id"])
+        return {
+            seal_id: SealState(
+                settlement=settlements.get(seal_id),
+                committed={bundle_id: frozenset(nodes[bundle_id]) for bundle_id in bundles},
+            )
+            for seal_id, bundles in seals.items()
+        }
+
+    async def clock_us(self) -> int:
+        clock_us: int = (await self._fetch("load_clock"))[0]["clock_us"]
+        return clock_us
+
+    async def audit_blocks(
+        self, stream: str, first_position: int, *, limit: int
+    ) -> list[AuditBlock]:
+        found = await self._fetch("audit_blocks", stream, first_position, limit)
+        return [AuditBlock(*record.values()) for record in found]
+
+    async def audit_head(self, stream: str) -> SequencerHead:
+        found = await self._fetch("audit_head", stream)
+        return SequencerHead(*found[0].values()) if found else first_head(stream)
+
+    async def pending_audit(self, *, limit: int) -> list[tuple[bytes, int, bytes]]:
+        found = await self._fetch("pending_audit", limit)
+        return [(record["block_id"], record["stamp"], record["payload"]) for record in found]
+
+    async def bucket_sequences(self, bucket_ids: Sequence[BucketId]) -> dict[BucketId, int]:
+        found = await self._fetch("bucket_sequences", list(bucket_ids))
+        return {record["bucket_id"]: record["next_sequence"] for record in found}
+
+    async def lane_positions(
+        self, lanes: Sequence[tuple[str, int]]
+    ) -> dict[tuple[str, int], LanePosition]:
+        topics, partitions = zip(*lanes, strict=True) if lanes else ((), ())
+        found = await self._fetch("lane_positions", list(topics), list(partitions))
+        stored = {(record["topic"], record["lane"]): LanePosition(*record) for record in found}
+        return {lane: stored.get(lane, LanePosition(*lane, turn=0, offset=None)) for lane in lanes}
+
+    async def node_intents(self) -> dict[NodeId, tuple[str, float]]:
+        found = await self._fetch("node_intents")
+        return {record["node_id"]: (record["intent"], record["weight"]) for record in found}
+
+    async def usage_of(self, bucket_ids: Sequence[BucketId]) -> dict[BucketId, tuple[int, int]]:
+        found = await self._fetch("usage_of", list(bucket_ids))
+        return {record["bucket_id"]: (record["objects"], record["bytes"]) for record in found}
+
+    async def _fetch(self, name: str, *arguments: Any) -> Records:
+        """Run a statement; raise MetadataBusy when the database does not answer."""
+        try:
+            return await self._fetch_once(name, arguments)
+        except (*LOST, asyncpg.SerializationError):
+            pass
+        try:
+            return await self._fetch_once(name, arguments)
+        except (*LOST, asyncpg.SerializationError) as error:
+            raise MetadataBusy(f"{name}: the database does not answer") from error
+
+    async def _fetch_once(self, name: str, arguments: Sequence[Any]) -> Records:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            connection = await self._connections.take()
+            try:
+                found = await connection.fetch(statement(name), *arguments)
+            except asyncpg.PostgresError:
+                await self._connections.give_back(connection)
+                raise
+            except BaseException:
+                await self._connections.abandon(connection)
+                raise
+            await self._connections.give_back(connection)
+            return found
+
+
+def _found_object(found: asyncpg.Record) -> FoundObject:
+    row = None if found["key"] is None else object_row(found)
+    nodes = found["nodes"]
+    replicas = {} if nodes is None else {found["bundle_id"]: tuple(nodes)}
+    return FoundObject(bucket=bucket_row(found, "b_"), row=row, replicas=replicas)
+
+
+def _grouped(
+    found: asyncpg.Record, bucket_id: BucketId, prefix: bytes, delimiter: bytes
+) -> tuple[bytes, ObjectRow | None]:
+    group = group_of(found["found_key"], prefix, delimiter)
+    if group is not None:
+        return group, None
+    return found["key"], listed_row(found, bucket_id)
+
+
+def _key_with_user(found: asyncpg.Record) -> tuple[KeyRow, UserRow]:
+    key = KeyRow(
+        access_key=found["access_key"],
+        user_id=found["user_id"],
+        secret=found["secret"],
+        active=found["active"],
+        created_us=found["created_us"],
+        row_stamp=found["row_stamp"],
+    )
+    user = UserRow(
+        user_id=found["user_id"],
+        name=found["name"],
+        password_hash=found["password_hash"],
+        is_root=found["is_root"],
+        created_us=found["user_created_us"],
+        row_stamp=found["user_row_stamp"],
+    )
+    return key, user
