@@ -112,6 +112,12 @@ def decode_record(raw: bytes) -> AuditRecord:
         raise EventInvalid(f"not an audit record: {error!r}") from error
 
 
+def usage_in(raw: bytes) -> dict[BucketId, tuple[int, int]]:
+    """Return what a stored record added to its buckets' (objects, bytes)."""
+    usage = orjson.loads(raw)["data"]["facts"].get("usage", {})
+    return {BucketId(parse_id(name)): (delta[0], delta[1]) for name, delta in usage.items()}
+
+
 def _record_of(name: str, data: dict[str, Any]) -> AuditRecord:
     return AuditRecord(
         record_id=UploadId(parse_id(name.partition("-")[0])),
