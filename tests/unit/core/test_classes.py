@@ -23,7 +23,7 @@ def test_a_wrong_text_is_refused_with_its_setting_named(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "nodes,expected", [(0, (1, 1)), (1, (1, 1)), (2, (2, 2)), (3, (3, 2)), (9, (3, 2))]
+    ("nodes", "expected"), [(0, (1, 1)), (1, (1, 1)), (2, (2, 2)), (3, (3, 2)), (9, (3, 2))]
 )
 def test_a_small_system_stores_as_often_as_its_nodes_allow(
     nodes: int, expected: tuple[int, int]

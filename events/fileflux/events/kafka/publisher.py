@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
 from fileflux.core.clock import Clock
 from fileflux.core.errors import BrokerUnavailable, EventInvalid
 from fileflux.core.model import KIB
-from fileflux.core.telemetry import get_logger
+from fileflux.core.telemetry import BROKER_RECONNECTS, EVENTS, get_logger
 from fileflux.events.kafka.connection import finish
 from fileflux.events.ports import Position
 from fileflux.events.topics import AUDIT_RECORD_BYTES_MAX
@@ -62,7 +62,9 @@ class KafkaPublisher:
             )
             return int(sent.offset)
 
-        return Position(topic, partition, await self._attempt(send))
+        offset = await self._attempt(send)
+        EVENTS.labels(topic, "published").inc()
+        return Position(topic, partition, offset)
 
     async def publish_all(
         self,
@@ -80,6 +82,7 @@ class KafkaPublisher:
 
             # One batch after the other: each is there as a whole, so what is there is a prefix.
             offset = await self._attempt(send)
+            EVENTS.labels(topic, "published").inc(len(run))
         return Position(topic, partition, offset)
 
     async def close(self) -> None:
@@ -135,6 +138,7 @@ class KafkaPublisher:
             self._producer = None
             self._discard(producer)
             if not self._closed:
+                BROKER_RECONNECTS.labels("publisher").inc()
                 log.info("a Kafka producer is given up and a new one made at the next send")
 
     def _discard(self, producer: AIOKafkaProducer) -> None:

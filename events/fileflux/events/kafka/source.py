@@ -11,7 +11,7 @@ one partition, it asks the broker for no other. A full queue stops the draining,
 
 import asyncio
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 from fileflux.core.clock import Clock
 from fileflux.core.errors import BrokerUnavailable
 from fileflux.core.model import MIB
-from fileflux.core.telemetry import get_logger
+from fileflux.core.telemetry import BROKER_RECONNECTS, CONSUMER_LAG, EVENTS, get_logger
 from fileflux.events.kafka.connection import finish
 from fileflux.events.kafka.lookup import KafkaLookup, to_record
 from fileflux.events.ports import Record
@@ -65,6 +65,7 @@ class KafkaSource:
         self._next = {TopicPartition(topic, number): 0 for topic, number in partitions}
         self._seen: dict[TopicPartition, _Seen] = {}
         self._queue: deque[Record] = deque()
+        self._read_counts = {topic: EVENTS.labels(topic, "read") for topic, _ in partitions}
         self._queued_bytes = 0
         self._arrived = asyncio.Event()
         self._has_room = asyncio.Event()
@@ -113,6 +114,8 @@ class KafkaSource:
         records = [self._queue.popleft() for _ in range(count)]
         self._queued_bytes -= sum(len(record.value) for record in records)
         self._update_room()
+        for record in records:
+            self._read_counts[record.position.topic].inc()
         return records
 
     async def close(self) -> None:
@@ -227,6 +230,7 @@ class KafkaSource:
             done, _ = await asyncio.wait({pump}, timeout=GUARD_INTERVAL_S)
             if done:
                 pump.result()
+            self._show_lag(consumer)
             is_busy = self._clock.monotonic_s() - self._last_arrival_s < GUARD_INTERVAL_S
             if is_busy or not self._has_room.is_set():
                 behind = {}
@@ -235,6 +239,13 @@ class KafkaSource:
             if any(behind.get(place) == offset for place, offset in now_behind.items()):
                 raise _Silent(f"records are there and none came for {GUARD_INTERVAL_S} s")
             behind = now_behind
+
+    def _show_lag(self, consumer: AIOKafkaConsumer) -> None:
+        waiting: Counter[TopicPartition] = Counter(map(_place, self._queue))
+        for place, offset in self._next.items():
+            end = max(consumer.highwater(place) or 0, offset)
+            lag = CONSUMER_LAG.labels(place.topic, place.partition)
+            lag.set(end - offset + waiting[place])
 
     async def _behind(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, int]:
         """Return the partitions that hold more than what came, with where we stand."""
@@ -248,6 +259,7 @@ class KafkaSource:
     def _note_outage(self, error: BaseException) -> None:
         if not self._had_outage:
             log.info("reading from the broker stopped; trying again", cause=repr(error))
+            BROKER_RECONNECTS.labels("source").inc()
         self._had_outage = True
 
 
