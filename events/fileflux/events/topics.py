@@ -34,7 +34,8 @@ Partitioning = Literal["slots", "lanes", "one"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topic:
-    """A topic as it must be. `key`: what a record's key says; routing never depends on it.
+    """A topic as it must be. `key`: what a record's key says; routing never depends on it, and a
+    record that holds the events of a whole flush has none.
 
     `durable`: acknowledged records survive a power cut (acks=all, flushed when one broker has to
     keep them alone); otherwise whoever waits sends again.
@@ -75,7 +76,7 @@ PIPELINE_TOPICS: Final = (
     Topic(
         name=BUNDLES_ASSIGNED,
         partitioned_by="slots",
-        key="bundle id",
+        key="none",
         writers=("ingest",),
         readers=("storage_node",),
         holds="BundleAssigned",
@@ -83,7 +84,7 @@ PIPELINE_TOPICS: Final = (
     Topic(
         name=UPLOADS_SEALED,
         partitioned_by="lanes",
-        key="seal id",
+        key="none",
         writers=("ingest",),
         readers=("metadata materializer",),
         holds="UploadsSealed",
@@ -91,7 +92,7 @@ PIPELINE_TOPICS: Final = (
     Topic(
         name=BUNDLES_COMMITTED,
         partitioned_by="lanes",
-        key="bundle id",
+        key="none",
         writers=("storage_node",),
         readers=("metadata materializer", "ingest"),
         holds="BundleCommitted, BundleRefused",
@@ -99,7 +100,7 @@ PIPELINE_TOPICS: Final = (
     Topic(
         name=UPLOADS_COMPLETED,
         partitioned_by="lanes",
-        key="seal id",
+        key="none",
         writers=("metadata materializer",),
         readers=("ingest",),
         holds="UploadsCompleted",
