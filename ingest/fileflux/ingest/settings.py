@@ -9,11 +9,12 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
+from fileflux.core.classes import ClassSettings
 from fileflux.core.model import MIB
 from fileflux.core.settings import ClusterSettings, DatabaseSettings
 
 
-class IngestSettings(ClusterSettings, DatabaseSettings):
+class IngestSettings(ClusterSettings, DatabaseSettings, ClassSettings):
     """Names in the environment are the aliases."""
 
     master_key: SecretStr = Field(alias="FILEFLUX_MASTER_KEY", pattern=r"^[0-9a-fA-F]{64}$")
