@@ -141,7 +141,7 @@ def scheme_of(request: ParsedRequest) -> Scheme:
             "Only one auth mechanism allowed: the X-Amz-* query parameters or the Authorization "
             "header, not both."
         )
-    is_basic = authorization[:6].lower() == "basic "
+    is_basic = authorization.partition(" ")[0].lower() == "basic"
     return Scheme.BASIC if is_basic else Scheme.SIGV4_HEADER
 
 
