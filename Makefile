@@ -10,9 +10,6 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python3.14; 
 	then echo $$p; exit; fi; done; echo python3)
 
 export FILEFLUX_CACHE_DIR ?= $(CURDIR)/.cache
-# Test doubles and documentation tools stay where all caches are.
-export GOCACHE ?= $(FILEFLUX_CACHE_DIR)/go-build
-export GOMODCACHE ?= $(FILEFLUX_CACHE_DIR)/go-mod
 
 RUN := .venv/bin/python
 BOOTSTRAP := $(PYTHON) tools/bootstrap.py
@@ -79,8 +76,12 @@ lock: setup ## Resolve all locks again (needs uv on PATH); read the difference
 
 ## Test
 
+.PHONY: sqlcheck
+sqlcheck: setup ## CockroachDB's own parser, for the tests of our SQL (minutes the first time)
+	@$(RUN) tools/build_sqlcheck.py
+
 .PHONY: test
-test: lint clients ## The whole test suite, as CI runs it
+test: lint clients sqlcheck ## The whole test suite, as CI runs it
 	$(PYTEST) -m "not large and not soak" $(ARGS)
 
 .PHONY: test-unit
@@ -130,4 +131,4 @@ docs: setup ## Check that links lead somewhere and words are spelt
 
 .PHONY: clean
 clean: ## Remove environments and caches, keep data
-	rm -rf .venv .venv-clients .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-clients .venv-go .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

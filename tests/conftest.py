@@ -25,7 +25,7 @@ from fileflux.console.postgres_home import NoPostgresPrograms
 from fileflux.console.postgres_server import PostgresServer
 
 ROOT: Final = Path(__file__).parents[1]
-NEEDS: Final = ("kafka", "postgres", "zfs", "cluster", "clients")
+NEEDS: Final = ("kafka", "postgres", "zfs", "cluster", "clients", "sqlcheck")
 """Markers of what `.ci/run` has to provide."""
 MARKER_OF_FIXTURE: Final = {
     "kafka_bootstrap": "kafka",

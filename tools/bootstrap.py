@@ -52,6 +52,7 @@ ENVIRONMENTS = {
     "dev": Environment(ROOT / ".venv", ("build", "runtime", "dev"), True, 175, 800),
     "demo-client": Environment(ROOT / ".venv-clients", ("demo",), False, 17, 110),
     "clients": Environment(ROOT / ".venv-clients", ("clients",), False, 66, 400),
+    "go": Environment(ROOT / ".venv-go", ("go",), False, 75, 300),
 }
 KAFKA = "kafka"
 KAFKA_MIB = 43

@@ -11,7 +11,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 TOOL = PYPROJECT["tool"]
 PACKAGES = sorted(path.parts[-4] for path in ROOT.glob("*/fileflux/*/__init__.py"))
 FUNCTION_LINES_MAX = 70
-MODULE_LINES_MAX = 400
+MODULE_LINES_MAX = 500
 LOCKS = sorted(ROOT.glob("requirements/*.lock"))
 REQUIREMENT = re.compile(r"^([A-Za-z0-9_.\[\]-]+)==\S+(?: ; .+?)? \\$")
 
@@ -44,6 +44,7 @@ def test_functions_fit_on_a_screen() -> None:
 
 
 def test_modules_are_split_before_they_grow() -> None:
+    """Question a module at 400 lines; nothing grows past this."""
     too_long = [
         f"{path.relative_to(ROOT)}: {count}"
         for path in ROOT.glob("*/fileflux/**/*.py")
