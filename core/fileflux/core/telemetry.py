@@ -125,6 +125,31 @@ DEAD_LETTERS = Counter("fileflux_dead_letters", "Records set aside.", ["topic"])
 # Publishers and sources made anew because the broker, or the client, stopped answering.
 BROKER_RECONNECTS = Counter("fileflux_broker_reconnects", "Clients made anew.", ["kind"])
 
+# --- storage node -----------------------------------------------------------------------------
+# Assignments by what came of them: committed, held (confirmed again), expired, or the reason of a
+# refusal (full, fenced, gone, corrupt).
+NODE_ASSIGNMENTS = Counter("fileflux_node_assignments", "Assignments dealt with.", ["outcome"])
+# One sync serves every bundle that waited: bundles per append, and how long the disk took.
+NODE_APPEND_BUNDLES = Histogram(
+    "fileflux_node_append_bundles", "Bundles per sync.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+NODE_SYNC_SECONDS = Histogram(
+    "fileflux_node_sync_seconds", "Time of an fdatasync.", buckets=LATENCY_BUCKETS_S
+)
+NODE_APPENDED_BYTES = Counter("fileflux_node_appended_bytes", "Bytes of bundles made durable.")
+# From reading an assignment to the bundle being durable.
+NODE_COMMIT_SECONDS = Histogram(
+    "fileflux_node_commit_seconds", "Assignment to durable.", buckets=LATENCY_BUCKETS_S
+)
+# Pulls that a source failed, by why; the next source was asked.
+NODE_PULLS_FAILED = Counter("fileflux_node_pulls_failed", "Pulls that failed.", ["reason"])
+# Answers that the broker did not take; whoever waits asks again.
+NODE_ANSWERS_LOST = Counter("fileflux_node_answers_lost", "Answers not published.")
+# 1 while the node writes nothing, because it does not trust its disk or its epoch.
+NODE_FENCED = Gauge("fileflux_node_fenced", "Whether the node is fenced.")
+# Bytes that the node sent to readers and to its peers.
+NODE_SENT_BYTES = Counter("fileflux_node_sent_bytes", "Bytes of bundles sent.")
+
 # --- placement --------------------------------------------------------------------------------
 # Nodes as the leader sees them: alive, suspect, lost, draining, removed.
 PLACEMENT_NODES = Gauge("fileflux_placement_nodes", "Nodes by state.", ["state"])
