@@ -1,20 +1,36 @@
 """When a map is published, and what is in it. Pure: the agents tell the time and send.
 
 A map goes out when it differs from the last one, at most once a second, and again every 30 s.
-Free space alone is no difference: it changes with every heartbeat.
+Free space alone is no difference: it changes with every heartbeat, the weight that policy makes of
+it in steps.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fileflux.core.model import StorageClass
 from fileflux.events.schema import ClassSets, MappedNode, PlacementDecided
 from fileflux.placement.membership import Intents, Membership, NodeView
-from fileflux.placement.policy import LARGE_SET_COUNT, SMALL_SET_COUNT, replica_sets
+from fileflux.placement.policy import (
+    LARGE_SET_COUNT,
+    SMALL_SET_COUNT,
+    effective_weight,
+    replica_sets,
+)
 
 PUBLISH_INTERVAL_S: Final = 1.0
 REPEAT_INTERVAL_S: Final = 30.0
+
+_Gist = tuple[tuple[NodeView, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A map that should be published, and what of its nodes it depends on."""
+
+    decided: PlacementDecided
+    gist: _Gist
 
 
 class MapMaker:
@@ -23,38 +39,40 @@ class MapMaker:
     def __init__(self, classes: Mapping[str, StorageClass], membership: Membership) -> None:
         self._classes = classes
         self._membership = membership
-        self._last: PlacementDecided | None = None
-        self._last_at_s: float | None = None
+        self._gist: _Gist | None = None
+        self._published_at_s = float("-inf")
         self._epoch = 0
 
     def take_over(self, last: PlacementDecided | None) -> None:
-        """Lead from the highest map that was read: its nodes, and epochs above its own."""
-        if last is not None and last.epoch > self._epoch:
-            self._epoch = last.epoch
-            self._membership.seed(last)
-        self._last = None
-        self._last_at_s = None
+        """Lead from the highest map that was read: its nodes, and epochs above its own.
 
-    def due(self, *, now_s: float, now_us: int, intents: Intents) -> PlacementDecided | None:
-        """Return the map to publish now, with its epoch; None: nothing to say yet.
-
-        Call `published` when the broker has it; until then the same map is due again.
+        The next map is due at once, so that a former leader's late one is below it.
         """
-        if self._last_at_s is not None and now_s - self._last_at_s < PUBLISH_INTERVAL_S:
+        if last is not None:
+            self._epoch = max(self._epoch, last.epoch)
+            self._membership.seed(last)
+        self._gist = None
+        self._published_at_s = float("-inf")
+
+    def due(self, *, now_s: float, now_us: int, intents: Intents) -> Proposal | None:
+        """Return the map to publish now, with its epoch; None: nothing to say.
+
+        Call `published` when the broker has it; until then it is due again and again.
+        """
+        silent_s = now_s - self._published_at_s
+        if silent_s < PUBLISH_INTERVAL_S:
             return None
         nodes = self._membership.nodes(now_s, intents)
-        if not nodes:
+        gist = _gist(nodes)
+        if not nodes or (gist == self._gist and silent_s < REPEAT_INTERVAL_S):
             return None
         decided = decide(nodes, self._classes, epoch=self._epoch + 1, at_us=now_us)
-        is_repeat = self._last_at_s is not None and now_s - self._last_at_s < REPEAT_INTERVAL_S
-        if is_repeat and self._last is not None and _gist(decided) == _gist(self._last):
-            return None
-        return decided
+        return Proposal(decided, gist)
 
-    def published(self, decided: PlacementDecided, *, now_s: float) -> None:
-        self._epoch = decided.epoch
-        self._last = decided
-        self._last_at_s = now_s
+    def published(self, proposal: Proposal, *, now_s: float) -> None:
+        self._epoch = proposal.decided.epoch
+        self._gist = proposal.gist
+        self._published_at_s = now_s
 
 
 def decide(
@@ -95,6 +113,5 @@ def _class_sets(nodes: tuple[NodeView, ...], storage_class: StorageClass) -> Cla
     )
 
 
-def _gist(decided: PlacementDecided) -> PlacementDecided:
-    nodes = tuple(replace(node, free_bytes=0) for node in decided.nodes)
-    return replace(decided, epoch=0, at_us=0, nodes=nodes)
+def _gist(nodes: tuple[NodeView, ...]) -> _Gist:
+    return tuple((replace(node, free_bytes=0, load=0.0), effective_weight(node)) for node in nodes)

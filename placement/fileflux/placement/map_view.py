@@ -108,8 +108,8 @@ def read_map(record: Record) -> list[PlacementDecided]:
     """Return the maps of a record: one; none (and a log line) when it cannot be read."""
     try:
         events = decode_events(record.value)
-    except EventInvalid as error:
-        log.error("a placement map cannot be read", position=str(record.position), cause=str(error))
+    except EventInvalid:
+        log.exception("a placement map cannot be read", position=str(record.position))
         return []
     return [event for event in events if isinstance(event, PlacementDecided)]
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from fileflux.core.ids import NodeId
 from fileflux.core.model import MIB
-from fileflux.events.schema import NodeHeartbeat, PlacementDecided
+from fileflux.events.schema import MappedNode, NodeHeartbeat, PlacementDecided
 
 ALIVE: Final = "alive"
 SUSPECT: Final = "suspect"
@@ -85,19 +85,10 @@ class Membership:
         self._stream_read_at_s = now_s
 
     def seed(self, decided: PlacementDecided) -> None:
-        """Start with the nodes of the last map, as if just heard: a new leader forgets nobody."""
+        """Add the nodes of the last map as if just heard: a new leader forgets nobody."""
         for node in decided.nodes:
-            self._nodes[node.node_id] = _Known(
-                url=node.url,
-                domain=node.domain,
-                epoch=0,
-                heard_s=self._stream_s - (LOST_AFTER_S if node.state == LOST else 0.0),
-                free_bytes=node.free_bytes,
-                load=0.0,
-                health="ONLINE",
-                read_only=False,
-                is_full=node.free_bytes < FULL_BELOW_BYTES,
-            )
+            if node.node_id not in self._nodes:
+                self._nodes[node.node_id] = _from_map(node, self._stream_s)
 
     def note_stream(self, now_s: float) -> None:
         """Something was read from the heartbeats' topic: its time goes on."""
@@ -146,6 +137,21 @@ class Membership:
             is_removed = intent == INTENT_REMOVE and silent_s >= LOST_AFTER_S
             if is_removed or silent_s >= FORGET_AFTER_S:
                 del self._nodes[node_id]
+
+
+def _from_map(node: MappedNode, now_s: float) -> _Known:
+    """What a map does not tell, the first heartbeat does."""
+    return _Known(
+        url=node.url,
+        domain=node.domain,
+        epoch=0,
+        heard_s=now_s - (LOST_AFTER_S if node.state == LOST else 0.0),
+        free_bytes=node.free_bytes,
+        load=0.0,
+        health="ONLINE",
+        read_only=False,
+        is_full=node.free_bytes < FULL_BELOW_BYTES,
+    )
 
 
 def _fold(known: _Known | None, heartbeat: NodeHeartbeat, heard_s: float) -> _Known:

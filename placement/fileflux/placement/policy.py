@@ -8,7 +8,10 @@ Domains are spread over at the highest level that has R members: sites, else rac
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+import struct
+from array import array
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from fileflux.core.ids import NodeId
@@ -27,7 +30,7 @@ LOAD_STEPS: Final = ((64, 1.0), (256, 0.7), (1024, 0.4))
 """Bundles waiting on a node → the share of its weight that is left."""
 LOADED_SHARE: Final = 0.15
 
-_HASH_MAX: Final = 2**64
+_WORDS: Final = struct.Struct(">8Q")
 
 
 def replica_sets(
@@ -42,71 +45,67 @@ def replica_sets(
     if len(candidates) < storage_class.quorum:
         return ()
     if len(candidates) < storage_class.replicas:
-        made = tuple(sorted(node.node_id for node in candidates))
-        return (ReplicaSet(made, _why_fewer(nodes, storage_class)),) * count
-    domain_of, domain_count = _spread(candidates, storage_class.replicas)
-    weights = {node.node_id: effective_weight(node) for node in candidates}
-    return tuple(
-        _one_set(
-            candidates, weights, domain_of, domain_count, storage_class.replicas, f"{seed}/{n}"
-        )
-        for n in range(count)
-    )
+        there = tuple(sorted(node.node_id for node in candidates))
+        return (ReplicaSet(there, _why_fewer(nodes, storage_class)),) * count
+    domains = _domains(candidates, storage_class.replicas)
+    ranks = _ranks(candidates, count, seed)
+    return tuple(_one_set(ranked, domains, storage_class.replicas) for ranked in ranks)
 
 
 def effective_weight(node: NodeView) -> float:
-    """Return a node's share: the operators' weight × free space × what its load leaves."""
+    """Return a node's share: the operators' weight by its free space by what its load leaves."""
     steps = round(math.log(max(1, node.free_bytes), FREE_STEP))
     share = next((left for limit, left in LOAD_STEPS if node.load < limit), LOADED_SHARE)
     return node.weight * FREE_STEP**steps * share
 
 
-def _spread(candidates: Sequence[NodeView], replicas: int) -> tuple[Callable[[NodeView], str], int]:
-    """Return the domain of a node at the highest level that has R domains, and their number."""
-    deepest = max(len(_path(node)) for node in candidates)
-    for level in range(1, deepest + 1):
-        count = len({_prefix(node, level) for node in candidates})
-        if count >= replicas:
-            return (lambda node: _prefix(node, level)), count
-    raise AssertionError("at the deepest level every node is a domain of its own")
+def _domains(candidates: Sequence[NodeView], replicas: int) -> dict[NodeId, str]:
+    """Return each node's domain at the highest level that has R domains.
+
+    The node itself is the deepest level, so R nodes always have one.
+    """
+    paths = {n.node_id: [*filter(None, n.domain.split("/")), n.node_id] for n in candidates}
+    for level in range(1, max(map(len, paths.values())) + 1):
+        domains = {node_id: "/".join(path[:level]) for node_id, path in paths.items()}
+        if len(set(domains.values())) >= replicas:
+            break
+    return domains
 
 
-def _path(node: NodeView) -> list[str]:
-    return [*filter(None, node.domain.split("/")), node.node_id]
+def _ranks(candidates: Sequence[NodeView], count: int, seed: str) -> Iterator[list[NodeId]]:
+    """Yield for each set all candidates, the best first."""
+    weighted = [
+        (node.node_id, effective_weight(node), _draws(seed, count, node.node_id))
+        for node in sorted(candidates, key=lambda node: node.node_id)
+    ]
+    for number in range(count):
+        scored = [(weight * draws[number], node_id) for node_id, weight, draws in weighted]
+        scored.sort(reverse=True)
+        yield [node_id for _, node_id in scored]
 
 
-def _prefix(node: NodeView, level: int) -> str:
-    return "/".join(_path(node)[:level])
+@lru_cache(maxsize=65_536)
+def _draws(seed: str, count: int, node_id: NodeId) -> "array[float]":
+    """Return what a node draws in each set: -1 / ln(u), u in (0, 1) from a hash.
+
+    Weight times this is its score: the winner is drawn with a chance that is its weight's share.
+    """
+    draws = array("d")
+    for block in range((count + 7) // 8):
+        digest = hashlib.blake2b(f"{seed}/{block}/{node_id}".encode()).digest()
+        draws.extend(-1 / math.log((word + 0.5) / 2**64) for word in _WORDS.unpack(digest))
+    return draws[:count]
 
 
-def _one_set(
-    candidates: Sequence[NodeView],
-    weights: dict[NodeId, float],
-    domain_of: Callable[[NodeView], str],
-    domain_count: int,
-    replicas: int,
-    draw: str,
-) -> ReplicaSet:
-    ranked = sorted(
-        candidates, key=lambda node: (-_score(draw, node.node_id, weights), node.node_id)
-    )
-    chosen: list[NodeId] = []
-    domains: list[str] = []
-    for node in ranked:
-        if (domain := domain_of(node)) not in domains:
-            chosen.append(node.node_id)
-            domains.append(domain)
+def _one_set(ranked: Sequence[NodeId], domains: dict[NodeId, str], replicas: int) -> ReplicaSet:
+    chosen: dict[str, NodeId] = {}
+    for node_id in ranked:
+        chosen.setdefault(domains[node_id], node_id)
         if len(chosen) == replicas:
             break
-    reason = f"{replicas} of {domain_count} domains like {domains[0]}, by free space and load"
-    return ReplicaSet(tuple(chosen), reason)
-
-
-def _score(draw: str, node_id: NodeId, weights: dict[NodeId, float]) -> float:
-    """Weighted rendezvous: -w / ln(u), u uniform in (0, 1) from the hash."""
-    digest = hashlib.blake2b(f"{draw}/{node_id}".encode(), digest_size=8).digest()
-    uniform = (int.from_bytes(digest, "big") + 0.5) / _HASH_MAX
-    return -weights[node_id] / math.log(uniform)
+    count, example = len(set(domains.values())), next(iter(chosen))
+    reason = f"{replicas} of {count} domains like {example}, by free space and load"
+    return ReplicaSet(tuple(chosen.values()), reason)
 
 
 def _why_fewer(nodes: Sequence[NodeView], storage_class: StorageClass) -> str:
