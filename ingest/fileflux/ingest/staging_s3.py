@@ -1,0 +1,351 @@
+"""Staging in an S3 bucket, for pods without disks. Nodes get presigned URLs.
+
+    <incarnation>/alive             a lease, written again every 10 s
+    <incarnation>/<bundle>.bundle
+    <incarnation>/<seal>.seal
+
+There are no locks in a bucket. A lease that is older than a minute by the bucket's own clock is
+dead, and its heir is whoever replaces that very lease (If-Match): one of several at most.
+"""
+
+import asyncio
+import datetime
+import email.utils
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fileflux.core.checksum import Buffer
+from fileflux.core.clock import Clock
+from fileflux.core.errors import FileFluxError, NoSuchBundle, Unavailable
+from fileflux.core.ids import BundleId, Incarnation, SealId, parse_id
+from fileflux.core.telemetry import get_logger
+from fileflux.ingest.staging import Budget, Inheritance, StagedFile, StagedReader, total_size
+
+log = get_logger(__name__)
+
+CALL_DEADLINE_S: Final = 20.0
+LEASE_REFRESH_S: Final = 10.0
+LEASE_LIFE_S: Final = 60.0
+URL_LIFE_S: Final = 900
+"""An assignment lives for a minute; each further one carries a fresh URL."""
+DELETE_MAX: Final = 1_000
+"""Keys per DeleteObjects, by S3's rule."""
+_ALIVE: Final = "alive"
+_BUNDLE: Final = ".bundle"
+_NOTE: Final = ".seal"
+_PRECONDITION_CODES: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412"})
+_MISSING_CODES: Final = frozenset({"NoSuchKey", "NotFound", "404"})
+
+Done = TypeVar("Done")
+
+
+class Bucket:
+    """The few calls we make, each with a deadline, with our errors."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    async def put(self, key: str, body: Buffer, *, if_match: str | None = None) -> None:
+        """Store an object; `if_match`: only over this ETag, else Unavailable."""
+        conditions = {} if if_match is None else {"IfMatch": if_match}
+        await _call(
+            self._client.put_object(Bucket=self._name, Key=key, Body=bytes(body), **conditions)
+        )
+
+    async def get(self, key: str, start: int, length: int) -> bytes:
+        return await _call(self._get(key, f"bytes={start}-{start + length - 1}"))
+
+    async def size(self, key: str) -> int:
+        answer = await _call(self._client.head_object(Bucket=self._name, Key=key))
+        return int(answer["ContentLength"])
+
+    async def lease(self, key: str) -> tuple[str, float]:
+        """Return a lease's ETag and its age in seconds by the bucket's clock."""
+        answer = await _call(self._client.head_object(Bucket=self._name, Key=key))
+        date = email.utils.parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        modified: datetime.datetime = answer["LastModified"]
+        return answer["ETag"], (date - modified).total_seconds()
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        for at in range(0, len(keys), DELETE_MAX):
+            objects = [{"Key": key} for key in keys[at : at + DELETE_MAX]]
+            wanted = {"Objects": objects, "Quiet": True}
+            await _call(self._client.delete_objects(Bucket=self._name, Delete=wanted))
+
+    async def folders(self) -> list[str]:
+        """Return the first part of every key, once."""
+        return [each["Prefix"][:-1] async for each in self._list("CommonPrefixes", Delimiter="/")]
+
+    async def keys(self, prefix: str) -> list[str]:
+        return [each["Key"] async for each in self._list("Contents", Prefix=prefix)]
+
+    async def presign(self, key: str) -> str:
+        params = {"Bucket": self._name, "Key": key}
+        url: str = await self._client.generate_presigned_url(
+            "get_object", Params=params, ExpiresIn=URL_LIFE_S
+        )
+        return url
+
+    async def _get(self, key: str, byte_range: str) -> bytes:
+        answer = await self._client.get_object(Bucket=self._name, Key=key, Range=byte_range)
+        async with answer["Body"] as stream:
+            data: bytes = await stream.read()
+            return data
+
+    async def _list(self, what: str, **query: str) -> AsyncIterator[dict[str, Any]]:
+        more: dict[str, str] = {}
+        while True:
+            page = await _call(self._client.list_objects_v2(Bucket=self._name, **query, **more))
+            for each in page.get(what, ()):
+                yield each
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+class _Folder:
+    """One incarnation's keys: what a living owner and an heir have in common."""
+
+    def __init__(self, bucket: Bucket, incarnation: Incarnation) -> None:
+        self.incarnation = incarnation
+        self._bucket = bucket
+        self._prefix = f"{incarnation.hex()}/"
+
+    async def source_url(self, bundle_id: BundleId) -> str:
+        return await self._bucket.presign(self._bundle(bundle_id))
+
+    async def keep_note(self, seal_id: SealId, record: bytes) -> None:
+        await self._bucket.put(self._note(seal_id), record)
+
+    async def drop_note(self, seal_id: SealId) -> None:
+        await self._bucket.delete([self._note(seal_id)])
+
+    async def renew_lease(self, clock: Clock, *, if_match: str | None = None) -> None:
+        """Say that somebody lives here. The time makes each lease's ETag another one."""
+        body = f"{self.incarnation.hex()} {clock.now_us()} {id(self)}".encode()
+        await self._bucket.put(self._prefix + _ALIVE, body, if_match=if_match)
+
+    async def hold_lease(self, clock: Clock) -> None:
+        """Renew the lease until cancelled."""
+        while True:
+            await clock.sleep(LEASE_REFRESH_S)
+            try:
+                await self.renew_lease(clock)
+            except Unavailable as error:
+                log.warning("the staging's lease cannot be renewed", problem=str(error))
+
+    def _bundle(self, bundle_id: BundleId) -> str:
+        return f"{self._prefix}{bundle_id.hex()}{_BUNDLE}"
+
+    def _note(self, seal_id: SealId) -> str:
+        return f"{self._prefix}{seal_id.hex()}{_NOTE}"
+
+
+class S3Staging(_Folder):
+    """The living incarnation's staging. Make it with `start_s3_staging`."""
+
+    is_durable = True
+
+    def __init__(self, bucket: Bucket, incarnation: Incarnation, *, budget_bytes: int) -> None:
+        super().__init__(bucket, incarnation)
+        self._budget = Budget(budget_bytes)
+        self._sizes: dict[BundleId, int] = {}
+
+    @property
+    def used_bytes(self) -> int:
+        return self._budget.used_bytes
+
+    @property
+    def budget_bytes(self) -> int:
+        return self._budget.budget_bytes
+
+    async def create(
+        self, bundle_id: BundleId, parts: Sequence[Buffer], *, sync: bool = False
+    ) -> None:
+        size = total_size(parts)
+        self._budget.take(size)
+        try:
+            await self._bucket.put(self._bundle(bundle_id), b"".join(parts))
+        except BaseException:
+            self._budget.give_back(size)
+            raise
+        self._sizes[bundle_id] = size
+
+    def begin(self, bundle_id: BundleId) -> StagedFile:
+        return _BufferedFile(self, self._budget, bundle_id)
+
+    async def delete(self, bundle_ids: Sequence[BundleId]) -> None:
+        await self._bucket.delete([self._bundle(each) for each in bundle_ids])
+        for bundle_id in bundle_ids:
+            self._budget.give_back(self._sizes.pop(bundle_id, 0))
+
+
+class _BufferedFile:
+    """A bucket takes objects whole, so a chunk is collected in memory: 8 MiB at most."""
+
+    def __init__(self, staging: S3Staging, budget: Budget, bundle_id: BundleId) -> None:
+        self._staging = staging
+        self._budget = budget
+        self._bundle_id = bundle_id
+        self._data = bytearray()
+        self._ended = False
+
+    async def append(self, parts: Sequence[Buffer]) -> None:
+        self._budget.take(total_size(parts))
+        for part in parts:
+            self._data += part
+
+    async def finish(self, *, header: bytes, tail: bytes, sync: bool = False) -> None:
+        await self.append([tail])
+        self._data[: len(header)] = header
+        data = self._data
+        await self.abandon()
+        await self._staging.create(self._bundle_id, [data], sync=sync)
+
+    async def abandon(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._budget.give_back(len(self._data))
+            self._data = bytearray()
+
+
+class S3Host:
+    """The bucket with every incarnation in it."""
+
+    def __init__(self, bucket: Bucket, clock: Clock, *, lease_life_s: float = LEASE_LIFE_S) -> None:
+        self._bucket = bucket
+        self._clock = clock
+        self._lease_life_s = lease_life_s
+
+    async def open(self, incarnation: Incarnation, bundle_id: BundleId) -> StagedReader:
+        key = f"{incarnation.hex()}/{bundle_id.hex()}{_BUNDLE}"
+        return _S3Reader(self._bucket, key, await self._bucket.size(key))
+
+    async def adopt(self) -> Inheritance | None:
+        for name in await self._bucket.folders():
+            heir = await self._try(name)
+            if heir is not None:
+                return heir
+        return None
+
+    async def _try(self, name: str) -> "S3Inheritance | None":
+        try:
+            incarnation = Incarnation(parse_id(name))
+            etag, age_s = await self._bucket.lease(f"{name}/{_ALIVE}")
+            if age_s <= self._lease_life_s:
+                return None
+            heir = S3Inheritance(self._bucket, incarnation)
+            await heir.renew_lease(self._clock, if_match=etag)
+        except (ValueError, FileFluxError):
+            return None  # Not ours, being discarded, or another heir was faster.
+        await heir.look()
+        return heir
+
+
+class _S3Reader:
+    def __init__(self, bucket: Bucket, key: str, size: int) -> None:
+        self._bucket = bucket
+        self._key = key
+        self.size = size
+
+    async def read(self, start: int, length: int) -> bytes:
+        return await self._bucket.get(self._key, start, min(length, self.size - start))
+
+    def close(self) -> None:
+        """Nothing is held open in a bucket."""
+
+
+class S3Inheritance(_Folder):
+    """A dead incarnation's keys, whose lease is ours. Its owner runs `hold_lease`."""
+
+    def __init__(self, bucket: Bucket, incarnation: Incarnation) -> None:
+        super().__init__(bucket, incarnation)
+        self.bundle_ids: Sequence[BundleId] = ()
+
+    async def look(self) -> None:
+        self.bundle_ids = [BundleId(raw) for raw in await self._ids(_BUNDLE)]
+
+    async def read_notes(self) -> dict[SealId, bytes]:
+        ids = [SealId(raw) for raw in await self._ids(_NOTE)]
+        return {seal_id: await self._whole(self._note(seal_id)) for seal_id in ids}
+
+    async def delete(self, bundle_ids: Sequence[BundleId]) -> None:
+        await self._bucket.delete([self._bundle(each) for each in bundle_ids])
+        await self.look()
+
+    async def discard(self) -> None:
+        keys = await self._bucket.keys(self._prefix)
+        # The lease goes last: until then nobody else may take what is left.
+        await self._bucket.delete([key for key in keys if not key.endswith(_ALIVE)])
+        await self._bucket.delete([self._prefix + _ALIVE])
+
+    async def _whole(self, key: str) -> bytes:
+        return await self._bucket.get(key, 0, await self._bucket.size(key))
+
+    async def _ids(self, suffix: str) -> list[bytes]:
+        keys = await self._bucket.keys(self._prefix)
+        names = [key[len(self._prefix) : -len(suffix)] for key in keys if key.endswith(suffix)]
+        return [parse_id(name) for name in names]
+
+
+@asynccontextmanager
+async def open_bucket(
+    name: str,
+    *,
+    endpoint: str | None,
+    region: str,
+    access_key: str | None = None,
+    secret_key: str | None = None,
+) -> AsyncIterator[Bucket]:
+    """Connect; without keys the standard chain of credentials is asked."""
+    config = AioConfig(
+        connect_timeout=5,
+        read_timeout=15,
+        retries={"total_max_attempts": 3, "mode": "standard"},
+        s3={"addressing_style": "path"},
+        signature_version="s3v4",
+        max_pool_connections=64,
+    )
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(
+            get_session().create_client(
+                "s3",
+                endpoint_url=endpoint or None,
+                region_name=region,
+                aws_access_key_id=access_key,
+                aws_secret_access_key=secret_key,
+                config=config,
+            )
+        )
+        yield Bucket(client, name)
+
+
+async def start_s3_staging(
+    bucket: Bucket, incarnation: Incarnation, *, budget_bytes: int, clock: Clock
+) -> S3Staging:
+    """Take a fresh incarnation's lease. Its owner runs `hold_lease`."""
+    staging = S3Staging(bucket, incarnation, budget_bytes=budget_bytes)
+    await staging.renew_lease(clock)
+    return staging
+
+
+async def _call(work: Coroutine[Any, Any, Done]) -> Done:
+    """Await one call; raise NoSuchBundle or Unavailable."""
+    try:
+        async with asyncio.timeout(CALL_DEADLINE_S):
+            return await work
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in _MISSING_CODES:
+            raise NoSuchBundle("not in the staging bucket") from error
+        if code in _PRECONDITION_CODES:
+            raise Unavailable("somebody else was faster") from error
+        raise Unavailable(f"the staging bucket answers {code}") from error
+    except (BotoCoreError, TimeoutError, OSError) as error:
+        raise Unavailable("the staging bucket does not answer") from error

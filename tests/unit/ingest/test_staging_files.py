@@ -1,0 +1,140 @@
+"""What only a directory can get wrong: full disks, short writes, locks."""
+
+import asyncio
+import errno
+import os
+import random
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from fileflux.core.errors import SlowDown, Unavailable
+from fileflux.core.ids import BundleId, Incarnation, new_id
+from fileflux.ingest import staging_files
+from fileflux.ingest.staging_files import FileHost, open_staging
+
+RNG = random.Random(8)
+URL = "http://127.0.0.1:1"
+
+
+def new_bundle() -> BundleId:
+    return BundleId(new_id(RNG))
+
+
+def files_under(root: Path) -> list[str]:
+    return sorted(path.name for path in root.rglob("*") if path.is_file())
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(errno.ENOSPC, SlowDown), (errno.EDQUOT, SlowDown), (errno.EIO, Unavailable)],
+)
+@pytest.mark.parametrize("size", [100, 1_000_000])
+async def test_a_disk_that_fails_leaves_no_file_and_no_debt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception], size: int
+) -> None:
+    staging = open_staging(tmp_path, Incarnation(new_id(RNG)), budget_bytes=1 << 24, base_url=URL)
+
+    def fail(_fd: int, _parts: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "writev", fail)
+        with pytest.raises(error):
+            await staging.create(new_bundle(), [bytes(size)])
+        file = staging.begin(new_bundle())
+        with pytest.raises(error):
+            await file.append([bytes(size)])
+        await file.abandon()
+
+    assert staging.used_bytes == 0
+    assert files_under(tmp_path) == ["lock"]
+    staging.close()
+
+
+async def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that fills up writes less than asked before it says ENOSPC."""
+    real = os.writev
+    monkeypatch.setattr(os, "writev", lambda fd, parts: real(fd, [bytes(parts[0])[:1000]]))
+    incarnation = Incarnation(new_id(RNG))
+    staging = open_staging(tmp_path, incarnation, budget_bytes=1 << 24, base_url=URL)
+    bundle, data = new_bundle(), RNG.randbytes(12_345)
+    await staging.create(bundle, [data[:50], data[50:7_000], data[7_000:]])
+
+    path = tmp_path / incarnation.hex() / f"{bundle.hex()}.bundle"
+    assert path.read_bytes() == data
+    staging.close()
+
+
+async def test_a_disk_that_hangs_is_unavailable_after_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, may_go_on = os.writev, threading.Event()
+
+    def hang(fd: int, parts: list[memoryview]) -> int:
+        may_go_on.wait(10)
+        return real(fd, parts)
+
+    monkeypatch.setattr(os, "writev", hang)
+    monkeypatch.setattr(staging_files, "IO_DEADLINE_S", 0.05)
+    staging = open_staging(tmp_path, Incarnation(new_id(RNG)), budget_bytes=1 << 24, base_url=URL)
+    with pytest.raises(Unavailable):
+        await staging.create(new_bundle(), [bytes(1_000_000)])
+    file = staging.begin(new_bundle())
+    with pytest.raises(Unavailable):
+        await file.append([bytes(1_000_000)])
+    await file.abandon()
+    may_go_on.set()
+
+    async with asyncio.timeout(10):
+        while staging.used_bytes:
+            await asyncio.sleep(0.01)
+    assert files_under(tmp_path) == ["lock"]
+    staging.close()
+
+
+LIFE = """
+import sys
+from pathlib import Path
+from fileflux.ingest.staging_files import open_staging
+open_staging(Path(sys.argv[1]), bytes.fromhex(sys.argv[2]), budget_bytes=1, base_url="http://x")
+print("alive", flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_another_process_is_adopted_when_it_was_killed_and_not_before(
+    tmp_path: Path,
+) -> None:
+    incarnation = new_id(RNG)
+    other = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", LIFE, str(tmp_path), incarnation.hex()),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert other.stdout is not None
+    assert await other.stdout.readline() == b"alive\n"
+    host = FileHost(tmp_path, base_url=URL)
+    assert await host.adopt() is None
+    other.kill()
+    await other.wait()
+
+    heir = await host.adopt()
+    assert heir is not None
+    assert heir.incarnation == incarnation
+    await heir.discard()
+    assert names_in(tmp_path) == []
+
+
+async def test_foreign_names_in_the_directory_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "README").write_text("not ours")
+
+    assert await FileHost(tmp_path, base_url=URL).adopt() is None
+    assert names_in(tmp_path) == ["README", "lost+found"]
