@@ -121,6 +121,17 @@ class NodeHeartbeat(Event):
     software: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEchoed(Event):
+    """A reader of the heartbeats says something to itself: what it reads is live. Same topic.
+
+    Everybody else ignores it.
+    """
+
+    reader: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class MappedNode:
     """A node as the placement map shows it. `state`: alive, suspect, lost or draining."""

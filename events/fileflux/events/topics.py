@@ -109,9 +109,9 @@ PIPELINE_TOPICS: Final = (
         name=NODES_HEARTBEATS,
         partitioned_by="one",
         key="node id",
-        writers=("storage_node",),
+        writers=("storage_node", "placement"),
         readers=("placement", "console"),
-        holds="NodeHeartbeat",
+        holds="NodeHeartbeat, StreamEchoed",
     ),
     Topic(
         name=PLACEMENT_MAP,

@@ -47,6 +47,7 @@ from fileflux.events.schema import (
     Event,
     NodeHeartbeat,
     PlacementDecided,
+    StreamEchoed,
     UploadsCompleted,
     UploadsSealed,
 )
@@ -64,6 +65,7 @@ EVENT_KINDS: Final[Mapping[int, type]] = {
     5: UploadsCompleted,
     6: NodeHeartbeat,
     7: PlacementDecided,
+    8: StreamEchoed,
 }
 """Kind numbers are for ever: a number of a removed class is not given again."""
 
