@@ -24,7 +24,7 @@ ASSIGNMENT_LIFE_US: Final = 60_000_000
 """As long as a seal lives: an assignment older than that serves nobody."""
 SILENT_S_MAX: Final = 3.0
 """A node that has not answered for this long is replaced."""
-REPLACEMENT_ATTEMPTS_MAX: Final = 8
+REPLACEMENT_ATTEMPTS_MAX: Final = 16
 """Replica sets tried for one replacement: each is another hash of the same bundle."""
 
 
