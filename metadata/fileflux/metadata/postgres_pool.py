@@ -7,7 +7,7 @@ all of it, and every statement here is a look-up by key. CockroachDB gets no ses
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
 
@@ -26,7 +26,7 @@ POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
     "plan_cache_mode": "force_generic_plan",
 }
 
-Connection = asyncpg.Connection[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 LOST: Final = (
     OSError,
     asyncpg.InterfaceError,

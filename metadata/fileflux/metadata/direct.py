@@ -1,0 +1,96 @@
+"""Changes without bytes: delete, copy, complete, configuration, accounts.
+
+They need no node, so they go to the database at once: whoever asks while a transaction is in flight
+shares the next one. Each batch stores a settlement, so a commit whose answer got lost is looked up
+instead of guessed at, and "unknown" is said only when the database cannot be asked.
+"""
+
+import random
+from collections.abc import Sequence
+from typing import Final
+
+from fileflux.core.batching import Batcher
+from fileflux.core.changes import Change, Outcome
+from fileflux.core.errors import FileFluxError
+from fileflux.core.failpoints import failpoint
+from fileflux.core.ids import SealId, new_id
+from fileflux.core.telemetry import get_logger
+from fileflux.metadata.apply import apply, footprint
+from fileflux.metadata.ports import Database, Transaction
+from fileflux.metadata.rows import Settlement
+from fileflux.metadata.settle import find_settlement
+
+log = get_logger(__name__)
+
+BATCH_CHANGES_MAX: Final = 256
+DEADLINE_S: Final = 10.0
+
+Outcomes = tuple[Outcome, ...]
+
+
+class DirectWriter:
+    """Group commit: one write transaction in flight per process. Close it before the database."""
+
+    def __init__(
+        self, database: Database, *, rng: random.Random, deadline_s: float = DEADLINE_S
+    ) -> None:
+        self._database = database
+        self._rng = rng
+        self._deadline_s = deadline_s
+        self._batcher: Batcher[Change, Outcome | Exception] = Batcher(
+            self._write, depth=1, items_max=BATCH_CHANGES_MAX
+        )
+
+    async def submit(self, change: Change) -> Outcome:
+        """Return what came of the change.
+
+        Raise MetadataBusy when it did not apply, SettlementUnknown when nobody can say.
+        """
+        result = await self._batcher.submit(change)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def close(self) -> None:
+        """Return when everything submitted has been answered."""
+        await self._batcher.close()
+
+    async def _write(self, changes: Sequence[Change]) -> Sequence[Outcome | Exception]:
+        """Commit a batch; one that fails for good is halved until the poison stands alone."""
+        try:
+            return await self._commit(changes)
+        except FileFluxError:
+            raise  # Busy or unknown: it says nothing about the changes.
+        except Exception as error:  # The boundary of what one request may break.
+            if len(changes) == 1:
+                log.exception("a change cannot be applied", kind=type(changes[0]).__name__)
+                return [error]
+            middle = len(changes) // 2
+            return [*await self._write(changes[:middle]), *await self._write(changes[middle:])]
+
+    async def _commit(self, changes: Sequence[Change]) -> Outcomes:
+        batch_id = SealId(new_id(self._rng))
+
+        async def decide(transaction: Transaction) -> Outcomes:
+            rows = await transaction.load_rows(footprint(changes))
+            writes, outcomes = apply(rows, changes)
+            if writes.rows:
+                await transaction.store_writes(writes)
+                await transaction.store_settlements(
+                    [Settlement(
+                        seal_id=batch_id,
+                        outcomes=outcomes,
+                        aborted=False,
+                        settled_us=rows.clock_us,
+                    )]
+                )  # fmt: skip
+            failpoint("direct.before_commit")
+            return outcomes
+
+        async def settled() -> Outcomes | None:
+            found = await find_settlement(self._database, batch_id)
+            return None if found is None else found.outcomes
+
+        outcomes = await self._database.run(decide, settled=settled, deadline_s=self._deadline_s)
+        failpoint("direct.after_commit")
+        return outcomes
