@@ -129,6 +129,22 @@ class MemoryDatabase:
         raise SettlementUnknown("nobody could say whether the transaction applied")
 
 
+def put_writes(view: MemoryView, writes: Writes) -> None:
+    """Store what `apply` wants stored."""
+    for write in writes.rows.values():
+        view.put(write.table, write.key, write.row)
+    for floor in writes.floors:
+        view.put("floors", (floor.table, floor.key), floor)
+    for bundle in writes.bundles_live:
+        view.put("bundles", (bundle.bundle_id,), bundle)
+    for garbage in writes.garbage:
+        view.put("garbage", (garbage.bundle_id, garbage.dropped_by), garbage)
+    block = pending_block(writes)
+    if block is not None:
+        block_id, payload = block
+        view.put("audit_pending", (block_id,), (block_id, writes.stamp, payload))
+
+
 class MemoryTransaction:
     """The port `Transaction` over one view."""
 
@@ -185,18 +201,7 @@ class MemoryTransaction:
 
     async def store_writes(self, writes: Writes) -> None:
         await self.statement()
-        for write in writes.rows.values():
-            self._view.put(write.table, write.key, write.row)
-        for floor in writes.floors:
-            self._view.put("floors", (floor.table, floor.key), floor)
-        for bundle in writes.bundles_live:
-            self._view.put("bundles", (bundle.bundle_id,), bundle)
-        for garbage in writes.garbage:
-            self._view.put("garbage", (garbage.bundle_id, garbage.dropped_by), garbage)
-        block = pending_block(writes)
-        if block is not None:
-            block_id, payload = block
-            self._view.put("audit_pending", (block_id,), (block_id, writes.stamp, payload))
+        put_writes(self._view, writes)
 
     async def store_settlements(self, settlements: Sequence[Settlement]) -> None:
         await self.statement()
