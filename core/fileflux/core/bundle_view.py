@@ -110,6 +110,10 @@ class BundleIndexView:
         crcs = self.block_crcs(place, 0, place.block_count)
         return RawChunk(place.number, place.flags, data, crcs, self.raw_meta(place))
 
+    def without_meta(self) -> "BundleIndexView":
+        """Return a view for a cache: the meta is the largest part, and reading needs none."""
+        return BundleIndexView(self.header, self._crcs + self._entries, None)
+
     def verify_blocks(self, place: ChunkPlace, first: int, data: Buffer) -> None:
         """Raise ChunkCorrupt unless `data` is right, which begins at block `first` of the chunk."""
         crcs = self.block_crcs(place, first, blocks_of(len(data)))
