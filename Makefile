@@ -83,6 +83,7 @@ sqlcheck: setup ## CockroachDB's own parser, for the tests of our SQL (minutes t
 .PHONY: test
 test: lint clients sqlcheck ## The whole test suite, as CI runs it
 	$(PYTEST) -m "not large and not soak" $(ARGS)
+	@$(MAKE) --no-print-directory s3-suite
 
 .PHONY: test-unit
 test-unit: setup ## Decisions and formats, nothing real
@@ -97,8 +98,13 @@ test-integration: setup ## Services against real Kafka, PostgreSQL, ZFS
 	$(PYTEST) tests/integration $(ARGS)
 
 .PHONY: test-s3
-test-s3: setup clients ## Every S3 operation through real clients
-	$(PYTEST) tests/s3 $(ARGS)
+test-s3: setup clients s3-suite ## Every S3 operation through real clients, by HTTP and HTTPS
+
+# The clients' own Python: boto3 as any user has it, and nothing of FileFlux.
+.PHONY: s3-suite
+s3-suite:
+	$(RUN) tools/with_cluster.py -- .venv-clients/bin/python -m pytest tests/s3 $(ARGS)
+	$(RUN) tools/with_cluster.py --tls -- .venv-clients/bin/python -m pytest tests/s3 $(ARGS)
 
 .PHONY: test-fault
 test-fault: setup ## Kill, pause, fill, wipe, at length

@@ -24,6 +24,8 @@ from fileflux.console.kafka_server import KafkaServer
 from fileflux.console.postgres_home import NoPostgresPrograms
 from fileflux.console.postgres_server import PostgresServer
 
+collect_ignore = ["s3"]
+"""Run by the clients' own Python, against a running system: `make test-s3`."""
 ROOT: Final = Path(__file__).parents[1]
 NEEDS: Final = ("kafka", "postgres", "zfs", "cluster", "clients", "sqlcheck")
 """Markers of what `.ci/run` has to provide."""
