@@ -21,6 +21,8 @@ from fileflux.placement.policy import (
 
 PUBLISH_INTERVAL_S: Final = 1.0
 REPEAT_INTERVAL_S: Final = 30.0
+EMPTY_AFTER_S: Final = 10.0
+"""A map without nodes says that somebody leads and hears nobody: not before they had time."""
 
 _Gist = tuple[tuple[NodeView, float], ...]
 
@@ -41,9 +43,10 @@ class MapMaker:
         self._membership = membership
         self._gist: _Gist | None = None
         self._published_at_s = float("-inf")
+        self._leads_since_s = float("-inf")
         self._epoch = 0
 
-    def take_over(self, last: PlacementDecided | None) -> None:
+    def take_over(self, last: PlacementDecided | None, *, now_s: float) -> None:
         """Lead from the highest map that was read: its nodes, and epochs above its own.
 
         The next map is due at once, so that a former leader's late one is below it.
@@ -53,6 +56,7 @@ class MapMaker:
             self._membership.seed(last)
         self._gist = None
         self._published_at_s = float("-inf")
+        self._leads_since_s = now_s
 
     def due(self, *, now_s: float, now_us: int, intents: Intents) -> Proposal | None:
         """Return the map to publish now, with its epoch; None: nothing to say.
@@ -64,7 +68,9 @@ class MapMaker:
             return None
         nodes = self._membership.nodes(now_s, intents)
         gist = _gist(nodes)
-        if not nodes or (gist == self._gist and silent_s < REPEAT_INTERVAL_S):
+        if not nodes and now_s - self._leads_since_s < EMPTY_AFTER_S:
+            return None
+        if gist == self._gist and silent_s < REPEAT_INTERVAL_S:
             return None
         decided = decide(nodes, self._classes, epoch=self._epoch + 1, at_us=now_us)
         return Proposal(decided, gist)

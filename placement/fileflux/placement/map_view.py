@@ -35,13 +35,17 @@ class MapView:
         self._source: EventSource | None = None
         self._following: asyncio.Task[None] | None = None
         self._has_map = asyncio.Event()
+        self._has_read = asyncio.Event()
+        self._read_offset = 0
+        self._read_at_s = clock.monotonic_s()
         self._map = EMPTY_MAP
 
     async def start(self) -> None:
         """Begin to follow; raise BrokerUnavailable. The first map may come later: `wait_ready`."""
         self._source = await self._broker.source([(PLACEMENT_MAP, PARTITION)])
         first, end = await self._source.bounds(PLACEMENT_MAP, PARTITION)
-        await self._source.seek(PLACEMENT_MAP, PARTITION, max(first, end - LOOK_BACK_RECORDS))
+        self._read_offset = max(first, end - LOOK_BACK_RECORDS)
+        await self._source.seek(PLACEMENT_MAP, PARTITION, self._read_offset)
         self._following = asyncio.create_task(self._follow(self._source), name="placement map")
 
     async def close(self) -> None:
@@ -53,7 +57,7 @@ class MapView:
             await self._source.close()
 
     async def wait_ready(self, *, timeout_s: float = 30.0) -> bool:
-        """Return whether there is a map, waiting that long for the first one."""
+        """Return whether there is a map with nodes, waiting that long for the first one."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._has_map.wait()
@@ -70,6 +74,11 @@ class MapView:
     def staleness_s(self) -> float:
         """Seconds since the current map was decided. For people and metrics: nothing expires."""
         return max(0.0, (self._clock.now_us() - self._map.decided.at_us) / 1_000_000)
+
+    @property
+    def unread_s(self) -> float:
+        """Seconds since a map was last read, whichever it was, or since the start."""
+        return self._clock.monotonic_s() - self._read_at_s
 
     def choose(
         self,
@@ -92,16 +101,33 @@ class MapView:
     def is_alive(self, node_id: NodeId) -> bool:
         return self._map.is_alive(node_id)
 
+    async def catch_up(self, *, timeout_s: float = 10.0) -> None:
+        """Return when all that the topic holds now was read; raise BrokerUnavailable."""
+        assert self._source is not None, "not started"
+        first, end = await self._source.bounds(PLACEMENT_MAP, PARTITION)
+        try:
+            async with asyncio.timeout(timeout_s):
+                # A topic that was wiped and is empty has nothing to wait for.
+                while first < end and self._read_offset < end:
+                    self._has_read.clear()
+                    await self._has_read.wait()
+        except TimeoutError as error:
+            raise BrokerUnavailable(f"the map's topic is not read up to {end}") from error
+
     async def _follow(self, source: EventSource) -> None:
         while True:
             for record in await source.fetch(wait_s=1.0):
                 self._take(record)
 
     def _take(self, record: Record) -> None:
+        self._read_at_s = self._clock.monotonic_s()
+        self._read_offset = record.position.offset + 1
+        self._has_read.set()
         for decided in read_map(record):
             self._map = newer(self._map, decided)
             PLACEMENT_EPOCH.set(self._map.epoch)
-            self._has_map.set()
+            if self._map.nodes:
+                self._has_map.set()
 
 
 def read_map(record: Record) -> list[PlacementDecided]:
@@ -112,19 +138,3 @@ def read_map(record: Record) -> list[PlacementDecided]:
         log.exception("a placement map cannot be read", position=str(record.position))
         return []
     return [event for event in events if isinstance(event, PlacementDecided)]
-
-
-async def read_last_map(source: EventSource) -> PlacementDecided | None:
-    """Return the map with the highest epoch of the topic's last records; None: there is none.
-
-    Raise BrokerUnavailable. `source` must read the map's topic; its reading does not move.
-    """
-    first, end = await source.bounds(PLACEMENT_MAP, PARTITION)
-    latest = EMPTY_MAP
-    for offset in range(max(first, end - LOOK_BACK_RECORDS), end):
-        record = await source.read_one(PLACEMENT_MAP, PARTITION, offset)
-        if record is None:
-            raise BrokerUnavailable(f"the map at offset {offset} is gone")
-        for decided in read_map(record):
-            latest = newer(latest, decided)
-    return latest.decided if latest is not EMPTY_MAP else None
