@@ -6,6 +6,7 @@ says which check failed and nothing about the system's inside.
 """
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -86,13 +87,16 @@ class EmbeddedServer:
         """The port that was bound; raises before `start()`."""
         return int(self._server.servers[0].sockets[0].getsockname()[1])
 
-    async def start(self) -> None:
-        """Return when it accepts connections; raise OSError when it cannot."""
+    async def start(self, sock: socket.socket | None = None) -> None:
+        """Return when it accepts connections; raise OSError when it cannot.
+
+        `sock`: a bound socket, for workers that share a port.
+        """
         config = self._server.config
         if not config.loaded:
             config.load()
         self._server.lifespan = config.lifespan_class(config)
-        sock = config.bind_socket() if config.port or config.uds is None else None
+        sock = sock or bound_socket(config.host, config.port)
         self._task = asyncio.create_task(self._serve(sock), name="http server")
         while not self._server.started:
             if self._task.done():
@@ -106,6 +110,21 @@ class EmbeddedServer:
         if self._task is not None:
             await self._task
 
-    async def _serve(self, sock: object) -> None:
-        sockets = None if sock is None else [sock]
-        await self._server._serve(sockets)  # type: ignore[arg-type]  # Without its signal handlers.
+    async def _serve(self, sock: socket.socket) -> None:
+        await self._server._serve([sock])  # Without its signal handlers: the service owns those.
+
+
+def bound_socket(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A bound TCP socket; `shared`: other workers may bind the same port. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    sock.setblocking(False)
+    return sock

@@ -183,3 +183,6 @@ AUDIT_NUMBERED = Counter("fileflux_audit_numbered", "Audit records numbered.")
 AUDIT_PUBLISHED = Counter("fileflux_audit_published", "Audit records published.")
 AUDIT_REWINDS = Counter("fileflux_audit_rewinds", "Times the topic was behind the head.")
 AUDIT_PENDING = Gauge("fileflux_audit_pending_blocks", "Blocks that wait for the sequencer.")
+# Whether the last PUT, GET and DELETE through the whole pipeline came back, and how long it took.
+CANARY_OK = Gauge("fileflux_canary_ok", "1 when the last canary came back.")
+CANARY_SECONDS = Gauge("fileflux_canary_seconds", "Time of the last canary that came back.")
