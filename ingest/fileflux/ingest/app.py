@@ -1,0 +1,193 @@
+"""The S3 and REST endpoint: one ASGI application, one parse of the request, one error boundary.
+
+The order never changes: parse, authenticate, route, authorize, then the operation. What comes
+before the operation reads no byte of the body.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+from fileflux.core.telemetry import S3_BYTES_IN, get_logger
+from fileflux.ingest import rest_api
+from fileflux.ingest.answering import send_answer
+from fileflux.ingest.auth import Authenticated, Scheme, authenticate, scheme_of
+from fileflux.ingest.auth_errors import IncompleteBody
+from fileflux.ingest.authorization import authorize_bucket, authorize_operation
+from fileflux.ingest.call import Answer, Call
+from fileflux.ingest.dependencies import Dependencies
+from fileflux.ingest.header_policy import refuse_unimplemented
+from fileflux.ingest.hoisted_headers import with_hoisted_headers
+from fileflux.ingest.names import check_key
+from fileflux.ingest.operation_handlers import HANDLERS
+from fileflux.ingest.operations import Level, Operation
+from fileflux.ingest.parsed_request import RawRequest, parse_request
+from fileflux.ingest.request_metrics import RequestMetrics
+from fileflux.ingest.routes import check_implemented, route
+from fileflux.ingest.s3_errors import RequestNames, new_request_id, render
+
+log = get_logger(__name__)
+
+Scope = Mapping[str, Any]
+UNAVAILABLE_STATUSES: Final = frozenset({501, 503, 507})
+DRAINED_BYTES_MAX: Final = 1 << 20
+DRAIN_S: Final = 5.0
+
+
+class S3App:
+    """Serves one worker's requests."""
+
+    def __init__(self, deps: Dependencies, *, host_id: str) -> None:
+        self._deps = deps
+        self._host_id = host_id
+        self._metrics = RequestMetrics()
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        request = _Request(scope, receive, self._deps)
+        with self._metrics.measure(scope["method"]) as measured:
+            try:
+                answer = await self._answer(request)
+            except Exception as error:  # The boundary of a request.
+                answer = self._error(request, error)
+            measured.operation = request.operation
+            measured.status = answer.status
+            if request.has_unread_body:
+                await request.drain()
+            headers = self._common_headers(request)
+            await send_answer(answer, scope["method"], headers, send, log=log)
+
+    async def _answer(self, request: "_Request") -> Answer:
+        raw = request.raw
+        request.names = parse_request(raw, domains=self._deps.auth.domains)
+        scheme = scheme_of(request.names)
+        if rest_api.is_open(request.names, scheme, self._deps):
+            return await rest_api.register(request.anonymous_call(), self._deps)
+        verified = await authenticate(
+            raw,
+            self._deps.credentials,
+            self._deps.clock,
+            self._deps.auth,
+            passwords=self._deps.passwords,
+        )
+        if scheme is Scheme.BASIC:
+            return await rest_api.answer(request.call(verified), self._deps)
+        return await self._s3(request, verified)
+
+    async def _s3(self, request: "_Request", verified: Authenticated) -> Answer:
+        call = request.call(verified)
+        if verified.scheme is Scheme.SIGV4_QUERY:
+            call.request = with_hoisted_headers(call.request)
+        operation = route(call.request)
+        request.operation = operation.name
+        check_implemented(operation)
+        authorize_operation(call.principal, operation)
+        refuse_unimplemented(call.headers)
+        await self._find_bucket(call, operation)
+        return await HANDLERS[operation.name](call, self._deps)
+
+    async def _find_bucket(self, call: Call, operation: Operation) -> None:
+        if operation.level is Level.SERVICE or operation.name == "CreateBucket":
+            return
+        call.bucket_row = await self._deps.buckets.find(call.request.bucket)
+        authorize_bucket(call.principal, call.bucket_row)
+        if operation.level is Level.OBJECT:
+            check_key(call.key)
+
+    def _error(self, request: "_Request", error: Exception) -> Answer:
+        parsed = request.names
+        names = RequestNames(
+            method=request.raw.method,
+            request_id=request.request_id,
+            host_id=self._host_id,
+            bucket=parsed.bucket if parsed else "",
+            key=parsed.key if parsed else b"",
+        )
+        made = render(error, names)
+        if made.status >= 500 and made.status not in UNAVAILABLE_STATUSES:
+            log.error("a request failed", request_id=request.request_id, exc_info=error)
+        elif made.status == 503:
+            log.info("a request was put off", request_id=request.request_id, problem=str(error))
+        return Answer(made.status, dict(made.headers), made.body)
+
+    def _common_headers(self, request: "_Request") -> dict[str, str]:
+        headers = {
+            "server": "FileFlux",
+            "x-amz-request-id": request.request_id,
+            "x-amz-id-2": self._host_id,
+        }
+        if request.has_unread_body:
+            # The rest of a refused body is not worth reading: the client hears that we hang up.
+            headers["connection"] = "close"
+        return headers
+
+
+class _Request:
+    """What is known of a request before and while it is answered."""
+
+    def __init__(self, scope: Scope, receive: Any, deps: Dependencies) -> None:
+        self._receive = receive
+        self._scope = scope
+        self._received_us = deps.clock.now_us()
+        self._call: Call | None = None
+        self.request_id = new_request_id(deps.rng)
+        self.raw = RawRequest(
+            scope["method"], scope["raw_path"], scope["query_string"], scope["headers"]
+        )
+        self.names: Any = None
+        self.operation = "unknown"
+        self._is_body_at_end = False
+
+    @property
+    def has_unread_body(self) -> bool:
+        """Whether the client still has bytes to send that nobody will read."""
+        return not self._is_body_at_end and self._declares_body()
+
+    def _declares_body(self) -> bool:
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
+            for name, value in self.raw.headers
+        )
+
+    async def drain(self) -> None:
+        """Read a short body that the answer does not need: hanging up would lose the answer."""
+        sizes = [value for name, value in self.raw.headers if name == b"content-length"]
+        is_short = len(sizes) == 1 and len(sizes[0]) <= 7 and sizes[0].isdigit()
+        expects = any(name == b"expect" for name, _ in self.raw.headers)
+        if not is_short or expects or int(sizes[0]) > DRAINED_BYTES_MAX:
+            return
+        with contextlib.suppress(TimeoutError, IncompleteBody):
+            async with asyncio.timeout(DRAIN_S):
+                async for _ in self._stream():
+                    pass
+
+    def call(self, verified: Authenticated) -> Call:
+        client = self._scope.get("client")
+        return Call(
+            request=verified.request,
+            principal=verified.principal,
+            payload=verified.payload,
+            request_id=self.request_id,
+            received_us=self._received_us,
+            source_address=client[0] if client else "",
+            stream=self._stream(),
+        )
+
+    def anonymous_call(self) -> Call:
+        return self.call(rest_api.nobody(self.names))
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        """The body's raw pieces; raise IncompleteBody when the client has gone."""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise IncompleteBody
+            body = message.get("body", b"")
+            if body:
+                S3_BYTES_IN.inc(len(body))
+                yield body
+            if not message.get("more_body", False):
+                self._is_body_at_end = True
+                return

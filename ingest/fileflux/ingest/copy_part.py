@@ -1,0 +1,109 @@
+"""UploadPartCopy: a part that references slices of a stored version; its bytes are only read.
+
+They are read once for the part's ETag and checksum, which S3's clients compare, and not stored
+again: the manifest names (chunk, start, length), and the part becomes a holder of the content.
+"""
+
+from typing import Final
+
+from fileflux.core.changes import CopyPart, Outcome
+from fileflux.core.checksum import Algorithm, DigestSet, to_base64
+from fileflux.core.model import Chunk, Manifest, ObjectMeta
+from fileflux.ingest.call import Answer, Call
+from fileflux.ingest.copy_object import SOURCE_CHANGES_MAX, find_source
+from fileflux.ingest.copy_source import HEADER, parse_copy_source
+from fileflux.ingest.dependencies import Dependencies
+from fileflux.ingest.multipart import open_upload
+from fileflux.ingest.names import parse_part_number
+from fileflux.ingest.put_object import settled
+from fileflux.ingest.ranges import COPY_RANGE, ByteRange, parse_copy_range
+from fileflux.ingest.s3_errors import S3Error
+from fileflux.ingest.s3_xml import copy_part_result
+from fileflux.metadata.ports import FoundObject
+from fileflux.metadata.rows import ObjectRow, UploadRow
+
+PART_BYTES_MAX: Final = 5 << 30
+
+
+async def upload_part_copy(call: Call, deps: Dependencies) -> Answer:
+    """Make a slice of an object a part of an upload."""
+    upload = await open_upload(call, deps)
+    source = parse_copy_source(call.headers[HEADER])
+    for _ in range(SOURCE_CHANGES_MAX):
+        found, row = await find_source(call, deps, source)
+        wanted = parse_copy_range(call.headers.get(COPY_RANGE), row.size)
+        if wanted.length > PART_BYTES_MAX:
+            raise S3Error("InvalidRequest", "A part may have 5 GiB.")
+        outcome = await _copy(call, deps, upload, found=found, row=row, wanted=wanted)
+        if outcome.status != "SourceChanged":
+            outcome = settled(call, deps, outcome)
+            return Answer.xml(
+                copy_part_result(outcome.etag, outcome.stamp, checksums=outcome.checksums)
+            )
+    raise S3Error("SlowDown", "The source changes faster than it can be copied.")
+
+
+async def _copy(
+    call: Call,
+    deps: Dependencies,
+    upload: UploadRow,
+    *,
+    found: FoundObject,
+    row: ObjectRow,
+    wanted: ByteRange,
+) -> Outcome:
+    etag, checksums = await _digest(deps, upload, found, row, wanted)
+    change = CopyPart(
+        upload_id=deps.new_upload_id(),
+        actor=call.actor,
+        at_us=call.received_us,
+        bucket_id=call.bucket.bucket_id,
+        bucket=call.bucket.name,
+        key=call.key,
+        multipart_id=upload.upload_id,
+        part_number=parse_part_number(call.request.param("partNumber")),
+        size=wanted.length,
+        etag=etag,
+        meta=ObjectMeta(checksums=checksums),
+        manifest=await slice_of(deps, row, wanted),
+        source_bucket_id=row.bucket_id,
+        source_key=row.key,
+        source_version=row.version_id,
+    )
+    return await deps.direct.submit(change)
+
+
+async def _digest(
+    deps: Dependencies,
+    upload: UploadRow,
+    found: FoundObject,
+    row: ObjectRow,
+    wanted: ByteRange,
+) -> tuple[str, dict[str, str]]:
+    algorithm = Algorithm(upload.checksum_algorithm or Algorithm.CRC64NVME)
+    digests = DigestSet({Algorithm.MD5, algorithm})
+    if wanted.length:
+        async for piece in await deps.objects.open(found, row, wanted.start, wanted.length):
+            await digests.update(piece)
+    made = await digests.finish()
+    return made[Algorithm.MD5].hex(), {algorithm.value: to_base64(made[algorithm])}
+
+
+async def slice_of(deps: Dependencies, row: ObjectRow, wanted: ByteRange) -> Manifest:
+    """The chunks of the wanted bytes, the first and the last one cut to measure."""
+    chunks, position = [], 0
+    for chunk in await _chunks(deps, row):
+        start, end = max(wanted.start, position), min(wanted.end, position + chunk.size)
+        if start < end:
+            begin = chunk.start + start - position
+            chunks.append(Chunk(chunk.bundle_id, chunk.number, end - start, begin))
+        position += chunk.size
+    return Manifest(chunks=tuple(chunks))
+
+
+async def _chunks(deps: Dependencies, row: ObjectRow) -> list[Chunk]:
+    if not row.manifest.parts:
+        return list(row.manifest.chunks)
+    numbers = [number for number, _ in row.manifest.parts]
+    manifests = await deps.reader.part_manifests(row.content_id, numbers)
+    return [chunk for number in numbers for chunk in manifests[number].chunks]

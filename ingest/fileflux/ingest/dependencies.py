@@ -1,0 +1,48 @@
+"""What the operations are given: built once in `__main__`, faked in tests."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fileflux.core.clock import Clock
+from fileflux.core.ids import UploadId, new_id
+from fileflux.core.model import StorageClass
+from fileflux.ingest.admission import Admission
+
+# asynchronous
+from fileflux.ingest.auth import AuthSettings, CredentialStore
+from fileflux.ingest.basic import ArgonPasswords
+from fileflux.ingest.bucket_directory import BucketDirectory
+from fileflux.ingest.bundler import DirectWriter, UploadEngine
+from fileflux.ingest.reading import ManifestLookup, ObjectReader
+from fileflux.metadata.ports import MetadataReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependencies:
+    """Everything below HTTP. `classes`: storage classes by name; `default_class` names one."""
+
+    engine: UploadEngine
+    direct: DirectWriter
+    reader: MetadataReader
+    buckets: BucketDirectory
+    lookup: ManifestLookup
+    objects: ObjectReader
+    admission: Admission
+    asynchronous: None
+    credentials: CredentialStore
+    passwords: ArgonPasswords
+    auth: AuthSettings
+    clock: Clock
+    classes: Mapping[str, StorageClass]
+    default_class: str
+    master_key: bytes = field(repr=False)
+    open_registration: bool = False
+    rng: random.Random = field(default_factory=random.SystemRandom)
+
+    async def hash_password(self, password: str) -> str:
+        """The Argon2 hash to store; raise SlowDown when too many are made."""
+        return await self.passwords.hash(password)
+
+    def new_upload_id(self) -> UploadId:
+        return UploadId(new_id(self.rng))

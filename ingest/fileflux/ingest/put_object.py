@@ -1,0 +1,94 @@
+"""PutObject: bytes verified and staged, durable on W nodes, visible, recorded. In that order."""
+
+from fileflux.core.changes import Outcome, PutObject
+from fileflux.core.errors import PreconditionFailed
+from fileflux.core.model import Manifest, ObjectMeta, StorageClass, WriteConditions
+from fileflux.ingest.body import BodyReader
+from fileflux.ingest.call import Answer, Call
+from fileflux.ingest.conditions import write_conditions
+from fileflux.ingest.dependencies import Dependencies
+from fileflux.ingest.object_headers import checksum_headers, stored_headers
+from fileflux.ingest.s3_errors import S3Error, outcome_error
+from fileflux.ingest.upload import UploadIntent
+
+
+async def put_object(call: Call, deps: Dependencies) -> Answer:
+    """Store one object version; answer when it is durable and visible."""
+    stored = stored_headers(call.headers)
+    conditions = write_conditions(call.headers)
+    body = call.body(deps.clock)
+    storage_class = class_of(call, deps)
+    async with deps.admission.upload(body.plan.size, storage_class):
+        await precheck(call, deps, conditions)
+        intent = UploadIntent(
+            upload_id=deps.new_upload_id(),
+            bucket_id=call.bucket.bucket_id,
+            bucket=call.bucket.name,
+            key=call.key,
+            storage_class=storage_class,
+            received_us=call.received_us,
+            declared_size=body.plan.size,
+        )
+
+        def finish(size: int, manifest: Manifest) -> PutObject:
+            return PutObject(
+                upload_id=intent.upload_id,
+                actor=call.actor,
+                at_us=call.received_us,
+                bucket_id=intent.bucket_id,
+                bucket=intent.bucket,
+                key=intent.key,
+                size=size,
+                etag=body.result.md5_hex,
+                meta=meta_of(stored, body),
+                manifest=manifest,
+                storage_class=storage_class.name,
+                conditions=conditions,
+            )
+
+        outcome = await deps.engine.write(aiter(body), intent=intent, finish=finish)
+    return put_answer(settled(call, deps, outcome))
+
+
+def class_of(call: Call, deps: Dependencies) -> StorageClass:
+    """The bucket's storage class; a class that left the settings falls back to the default."""
+    found = deps.classes.get(call.bucket.storage_class)
+    return found or deps.classes[deps.default_class]
+
+
+def meta_of(stored: ObjectMeta, body: BodyReader) -> ObjectMeta:
+    """What is stored beside the bytes: the request's headers and the body's checksums."""
+    return ObjectMeta(
+        headers=stored.headers, user=stored.user, checksums=dict(body.result.checksums)
+    )
+
+
+async def precheck(call: Call, deps: Dependencies, conditions: WriteConditions) -> None:
+    """Refuse before the body what the transaction would refuse after it. It decides again."""
+    if conditions.if_match is None and conditions.if_none_match is None:
+        return
+    found = await deps.lookup.find(call.bucket.name, call.key)
+    etag = None if found.row is None else found.row.etag
+    if conditions.if_match is not None and etag is None:
+        raise S3Error("NoSuchKey")
+    if conditions.if_match not in (None, "*", etag):
+        raise PreconditionFailed("If-Match")
+    if etag is not None and conditions.if_none_match in ("*", etag):
+        raise PreconditionFailed("If-None-Match")
+
+
+def settled(call: Call, deps: Dependencies, outcome: Outcome) -> Outcome:
+    """Return an outcome that is `ok`; raise what the other ones stand for."""
+    if outcome.ok:
+        return outcome
+    if outcome.status == "NoSuchBucket":
+        deps.buckets.forget(call.bucket.name)
+    raise outcome_error(outcome.status, outcome.detail)
+
+
+def put_answer(outcome: Outcome) -> Answer:
+    headers = {
+        "etag": f'"{outcome.etag}"',
+        **checksum_headers(outcome.checksums, outcome.checksum_type),
+    }
+    return Answer(200, headers)

@@ -1,0 +1,253 @@
+"""One ingest worker: adapters built, engine started, servers listening, drained at the end."""
+
+import asyncio
+import random
+import socket
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+import uvicorn
+
+from fileflux.core.clock import SystemClock
+from fileflux.core.ids import Incarnation, new_id
+from fileflux.core.node_client import NodeClient
+from fileflux.core.ops import EmbeddedServer, OpsServer, bound_socket
+from fileflux.core.service import announce
+from fileflux.core.telemetry import get_logger
+from fileflux.events.kafka import open_kafka
+from fileflux.events.ports import Broker
+from fileflux.ingest.admission import Admission, MemoryBudget
+from fileflux.ingest.app import S3App
+from fileflux.ingest.auth import AuthSettings
+from fileflux.ingest.basic import ArgonPasswords
+from fileflux.ingest.bucket_directory import BucketDirectory
+from fileflux.ingest.bundler import EngineDependencies, UploadEngine, open_engine
+from fileflux.ingest.canary import Canary
+from fileflux.ingest.chunk_cache import ChunkCache
+from fileflux.ingest.dependencies import Dependencies
+from fileflux.ingest.identities import DatabaseIdentities
+from fileflux.ingest.reading import ManifestLookup, ObjectReader
+from fileflux.ingest.replica_reader import ReplicaReader
+from fileflux.ingest.root_user import ensure_root
+from fileflux.ingest.settings import IngestSettings
+from fileflux.ingest.staging_api import StagingApi
+from fileflux.ingest.staging_files import FileHost, FileStaging, open_staging
+from fileflux.metadata.direct import DirectWriter
+from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
+from fileflux.metadata.settle import SealAborter
+from fileflux.placement.map_view import MapView
+
+log = get_logger(__name__)
+
+MAP_WAIT_S: Final = 60.0
+KEEP_ALIVE_S: Final = 75
+DRAIN_S: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """The database's two doors, and what commits directly."""
+
+    database: PostgresDatabase
+    reader: PostgresReader
+    direct: DirectWriter
+
+
+async def run_worker(settings: IngestSettings, stopping: asyncio.Event, *, shared: bool) -> None:
+    """Serve until `stopping`. `shared`: other workers listen on the same port."""
+    async with AsyncExitStack() as stack:
+        clock, rng = SystemClock(), random.SystemRandom()
+        incarnation = Incarnation(new_id(rng))
+        broker = open_kafka(settings, clock)
+        stack.push_async_callback(broker.close)
+        await broker.ensure_topics()
+        store = await _open_store(settings, stack, rng)
+        view = MapView(broker, clock=clock)
+        await view.start()
+        stack.push_async_callback(view.close)
+        client = NodeClient(_secret(settings), clock, timeout_s=settings.node_timeout_s)
+        stack.push_async_callback(client.close)
+        internal = bound_socket(settings.host, settings.internal_port)
+        staging = await _serve_staging(settings, stack, incarnation, internal)
+        engine = await _open_engine(settings, stack, incarnation, broker, store, view, staging)
+        deps = _dependencies(settings, engine, store, view, staging, client)
+        await ensure_root(
+            deps, settings.root_access_key, settings.root_secret_key.get_secret_value()
+        )
+        await _serve(settings, stack, deps, stopping, view=view, shared=shared)
+
+
+async def _open_store(
+    settings: IngestSettings, stack: AsyncExitStack, rng: random.Random
+) -> _Store:
+    connections = await open_connections(settings.database_url.get_secret_value(), size_max=8)
+    database = PostgresDatabase(connections, rng=rng)
+    stack.push_async_callback(database.close)
+    direct = DirectWriter(database, rng=rng)
+    stack.push_async_callback(direct.close)
+    return _Store(database, PostgresReader(connections), direct)
+
+
+async def _serve_staging(
+    settings: IngestSettings,
+    stack: AsyncExitStack,
+    incarnation: Incarnation,
+    internal: socket.socket,
+) -> FileStaging:
+    """Serve every incarnation's bundles of this host, and open ours."""
+    base_url = settings.advertised_url or f"http://{settings.host}:{internal.getsockname()[1]}"
+    host = FileHost(settings.staging_dir, base_url=base_url)
+    api = StagingApi(host, secret=_secret(settings), clock=SystemClock())
+    config = uvicorn.Config(api.app(), host=settings.host, access_log=False, log_config=None)
+    server = EmbeddedServer(config)
+    staging = open_staging(
+        settings.staging_dir,
+        incarnation,
+        budget_bytes=settings.staging_share_bytes,
+        base_url=base_url,
+    )
+    await server.start(internal)
+    stack.push_async_callback(server.stop)
+    return staging
+
+
+async def _open_engine(
+    settings: IngestSettings,
+    stack: AsyncExitStack,
+    incarnation: Incarnation,
+    broker: Broker,
+    store: _Store,
+    view: MapView,
+    staging: FileStaging,
+) -> UploadEngine:
+    engine = await open_engine(
+        EngineDependencies(
+            incarnation=incarnation,
+            broker=broker,
+            reader=store.reader,
+            direct=store.direct,
+            aborter=SealAborter(store.database),
+            view=view,
+            staging=staging,
+            lane_count=settings.lanes,
+            slot_count=settings.slots,
+            silence_s=settings.silence_s,
+            settle_timeout_s=settings.settle_timeout_s,
+        )
+    )
+    stack.push_async_callback(engine.close)
+    return engine
+
+
+def _dependencies(
+    settings: IngestSettings,
+    engine: UploadEngine,
+    store: _Store,
+    view: MapView,
+    staging: FileStaging,
+    client: NodeClient,
+) -> Dependencies:
+    clock = SystemClock()
+    memory = MemoryBudget(settings.memory_bytes)
+    master_key = bytes.fromhex(settings.master_key.get_secret_value())
+    identities = DatabaseIdentities(store.reader, master_key, clock)
+    replicas = ReplicaReader(client, view, store.reader, clock=clock, hedge_s=settings.hedge_s)
+    return Dependencies(
+        engine=engine,
+        direct=store.direct,
+        reader=store.reader,
+        buckets=BucketDirectory(store.reader, clock),
+        lookup=ManifestLookup(store.reader),
+        objects=ObjectReader(
+            store.reader, replicas, cache=ChunkCache(settings.cache_bytes), memory=memory
+        ),
+        admission=Admission(
+            staging=staging,
+            seals=engine.pipeline.seals,
+            listener=engine.completions,
+            clock=clock,
+            memory=memory,
+            requests_max=settings.requests_max,
+        ),
+        asynchronous=None,
+        credentials=identities,
+        passwords=ArgonPasswords(identities),
+        auth=AuthSettings(
+            region=settings.region,
+            domains=tuple(name.strip().lower() for name in settings.domains.split(",") if name),
+        ),
+        clock=clock,
+        classes=settings.storage_classes,
+        default_class=settings.default_class,
+        master_key=master_key,
+        open_registration=settings.open_registration,
+    )
+
+
+async def _serve(
+    settings: IngestSettings,
+    stack: AsyncExitStack,
+    deps: Dependencies,
+    stopping: asyncio.Event,
+    *,
+    view: MapView,
+    shared: bool,
+) -> None:
+    """Listen, check the pipeline by a canary, and stay until asked to stop."""
+    server = EmbeddedServer(_s3_config(settings, deps))
+    canary = Canary(deps, worker=str(deps.rng.getrandbits(32)))
+    ops = _ops_server(settings, deps, canary)
+    await ops.start()
+    stack.push_async_callback(ops.stop)
+    await view.wait_ready(timeout_s=MAP_WAIT_S)
+    watching = asyncio.create_task(canary.run(), name="canary")
+    stack.callback(watching.cancel)
+    await server.start(bound_socket(settings.host, settings.port, shared=shared))
+    announce(settings.ready_file, {"s3": server.port, "ops": ops.port})
+    log.info("serving", port=server.port, ops_port=ops.port)
+    await stopping.wait()
+    log.info("stopping: no new requests, what is in flight settles")
+    await server.stop()
+
+
+def _s3_config(settings: IngestSettings, deps: Dependencies) -> uvicorn.Config:
+    host_id = deps.rng.randbytes(16).hex()
+    return uvicorn.Config(
+        S3App(deps, host_id=host_id),
+        host=settings.host,
+        http="httptools",
+        loop="uvloop",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+        ssl_certfile=settings.tls_cert or None,
+        ssl_keyfile=settings.tls_key or None,
+    )
+
+
+def _ops_server(settings: IngestSettings, deps: Dependencies, canary: Canary) -> OpsServer:
+    async def live() -> str | None:
+        return deps.engine.problem()
+
+    async def ready() -> str | None:
+        return deps.engine.problem() or _first_canary(canary)
+
+    async def pipeline() -> str | None:
+        return canary.problem
+
+    port = settings.metrics_port or settings.ops_port
+    checks = {"live": live, "ready": ready, "pipeline": pipeline}
+    return OpsServer(settings.ops_host, port, checks)
+
+
+def _first_canary(canary: Canary) -> str | None:
+    """The first one gates the start; later failures take no reader out of service."""
+    return None if canary.has_succeeded else canary.problem
+
+
+def _secret(settings: IngestSettings) -> bytes:
+    return settings.cluster_secret.get_secret_value().encode()
