@@ -60,11 +60,15 @@ def door(*, requests_max: int = 10, memory_bytes: int = 64 * MIB) -> Door:
 
 async def test_what_entered_leaves_whatever_happens_inside() -> None:
     it = door()
-    with pytest.raises(ValueError, match="inside"):
+
+    async def upload() -> None:
         async with it.admission.upload(1_000, STANDARD):
             assert it.admission.request_count == 1
             assert it.admission.memory.used_bytes == upload_memory(1_000)
             raise ValueError("inside")
+
+    with pytest.raises(ValueError, match="inside"):
+        await upload()
 
     assert it.admission.request_count == 0
     assert it.admission.memory.used_bytes == 0
