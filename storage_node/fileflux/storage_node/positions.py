@@ -63,19 +63,27 @@ async def _trusted_offset(
     return stored.offset if before and position_after(before) == stored else None
 
 
+@dataclass(slots=True)
+class OpenRecord:
+    """A record of which some assignments are not dealt with."""
+
+    position: StoredPosition
+    left: int
+
+
 class PositionTracker:
     """Records are finished out of order; the position is behind the oldest unfinished one."""
 
     def __init__(self) -> None:
-        self._open: deque[_OpenRecord] = deque()
+        self._open: deque[OpenRecord] = deque()
 
-    def begin(self, record: Record, count: int) -> "_OpenRecord":
+    def begin(self, record: Record, count: int) -> OpenRecord:
         """Remember a record with `count` assignments to be dealt with."""
-        entry = _OpenRecord(position_after(record), count)
+        entry = OpenRecord(position_after(record), count)
         self._open.append(entry)
         return entry
 
-    def finish(self, entry: "_OpenRecord") -> StoredPosition | None:
+    def finish(self, entry: OpenRecord) -> StoredPosition | None:
         """One assignment of the record is dealt with. Return the new position if it moved."""
         entry.left -= 1
         return self.settled()
@@ -86,9 +94,3 @@ class PositionTracker:
         while self._open and self._open[0].left <= 0:
             moved = self._open.popleft().position
         return moved
-
-
-@dataclass(slots=True)
-class _OpenRecord:
-    position: StoredPosition
-    left: int

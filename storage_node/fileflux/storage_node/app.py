@@ -1,0 +1,261 @@
+"""The node's HTTP API: the contract of `core.node_api`. Plain ASGI, because a small read is hot.
+
+Nothing is trusted that is not signed with the cluster's secret, and nothing is verified here that
+the reader verifies: a node that checks its own bytes proves nothing about the way to the reader.
+"""
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from fileflux.core.clock import Clock
+from fileflux.core.errors import (
+    Corrupt,
+    FormatInvalid,
+    Invalid,
+    InvalidRange,
+    NoSuchBundle,
+    Unavailable,
+)
+from fileflux.core.ids import BundleId, parse_id
+from fileflux.core.internal_auth import HEADER as SIGNATURE_HEADER
+from fileflux.core.internal_auth import verify
+from fileflux.core.model import BLOCK_SIZE_BYTES, KIB, MIB
+from fileflux.core.node_api import (
+    CHUNK_SIZE_HEADER,
+    CRC_HEADER,
+    DROP_PATH,
+    EPOCH_HEADER,
+    INVENTORY_PATH,
+    SIZE_HEADER,
+)
+from fileflux.core.node_messages import (
+    INVENTORY_PAGE_MAX,
+    MESSAGE_BYTES_MAX,
+    decode_drop,
+    encode_inventory,
+)
+from fileflux.core.telemetry import NODE_SENT_BYTES, get_logger
+from fileflux.storage_node.bundle_store import BundleStore, StoredBundle
+from fileflux.storage_node.fence import Fence
+
+log = get_logger(__name__)
+
+WHOLE_BYTES_MAX: Final = 256 * KIB
+"""Up to here an answer is one read and one message; beyond, pieces of 1 MiB."""
+PIECE_BYTES: Final = MIB
+SEND_DEADLINE_S: Final = 30.0
+BODY_DEADLINE_S: Final = 30.0
+BUNDLES_PREFIX: Final = "/v1/bundles/"
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+_U32: Final = struct.Struct(">I")
+_SIGNATURE: Final = SIGNATURE_HEADER.lower().encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Status, headers and a short body; `source` instead: (bundle, offset, length) of its bytes."""
+
+    status: int
+    headers: Headers
+    body: bytes = b""
+    source: tuple[StoredBundle, int, int] | None = None
+
+
+class NodeApp:
+    """An ASGI application over a store."""
+
+    def __init__(
+        self, store: BundleStore, *, secret: bytes, clock: Clock, epoch: int, fence: Fence
+    ) -> None:
+        self._store = store
+        self._secret = secret
+        self._clock = clock
+        self._epoch_header = (EPOCH_HEADER.lower().encode(), str(epoch).encode())
+        self._fence = fence
+        self._inventory_began = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            await self._send(send, await self._answer(scope, receive))
+        except TimeoutError:
+            log.info("a reader stopped reading", path=scope["path"])
+        except (Corrupt, OSError, Unavailable) as error:
+            # In the middle of a body: the server ends the connection before the promised length.
+            log.warning("a bundle cannot be read on", path=scope["path"], reason=str(error))
+
+    async def _answer(self, scope: Scope, receive: Receive) -> _Answer:
+        try:
+            return await self._dispatch(scope, receive)
+        except NoSuchBundle:
+            return _Answer(404, [])
+        except InvalidRange:
+            return _Answer(416, [])
+        except (Invalid, ValueError):
+            return _Answer(400, [])
+        except Unavailable:
+            return _Answer(503, [])
+        except (Corrupt, OSError) as error:
+            log.warning("a bundle cannot be read", path=scope["path"], reason=str(error))
+            return _Answer(500, [])
+
+    async def _dispatch(self, scope: Scope, receive: Receive) -> _Answer:
+        method, path = scope["method"], scope["path"]
+        body = await _read_body(receive) if method == "POST" else b""
+        if not self._is_signed(scope, body):
+            return _Answer(403, [])
+        if method == "POST" and path == DROP_PATH:
+            await self._store.drop(decode_drop(body))
+            return _Answer(204, [])
+        if method == "GET" and path == INVENTORY_PATH:
+            return await self._inventory(_query(scope))
+        if method in ("GET", "HEAD") and path.startswith(BUNDLES_PREFIX):
+            return await self._bundle(scope, method, path.removeprefix(BUNDLES_PREFIX))
+        return _Answer(404, [])
+
+    def _is_signed(self, scope: Scope, body: bytes) -> bool:
+        value = _header(scope, _SIGNATURE)
+        target = scope["raw_path"].decode("latin-1")
+        if scope["query_string"]:
+            target = f"{target}?{scope['query_string'].decode('latin-1')}"
+        return value is not None and verify(
+            self._secret,
+            value,
+            method=scope["method"],
+            target=target,
+            now_us=self._clock.now_us(),
+            body=body,
+        )
+
+    async def _bundle(self, scope: Scope, method: str, rest: str) -> _Answer:
+        id_text, _, chunk_path = rest.partition("/")
+        bundle = await self._store.open(BundleId(parse_id(id_text)))
+        if chunk_path:
+            word, _, number = chunk_path.partition("/")
+            if method != "GET" or word != "chunks" or not number.isdecimal():
+                return _Answer(404, [])
+            return self._slice(bundle, int(number), _query(scope))
+        size, crc = bundle.view.header.sealed
+        headers = [
+            (SIZE_HEADER.lower().encode(), str(size).encode()),
+            (CRC_HEADER.lower().encode(), f"{crc:08x}".encode()),
+            self._epoch_header,
+        ]
+        if method == "HEAD":
+            return _Answer(204, headers)
+        return _whole(bundle, _header(scope, b"range"), headers)
+
+    def _slice(self, bundle: StoredBundle, number: int, query: dict[str, str]) -> _Answer:
+        """Answer with a frame: count, checksums, then the blocks that hold the slice."""
+        place = bundle.view.chunk(number)
+        start = int(query.get("start", "0"))
+        length = int(query.get("length", str(place.length - start)))
+        if start < 0 or length < 1 or start + length > place.length:
+            raise InvalidRange(f"{start}+{length} of {place.length}")
+        first = start // BLOCK_SIZE_BYTES
+        count = (start + length - 1) // BLOCK_SIZE_BYTES - first + 1
+        begin = first * BLOCK_SIZE_BYTES
+        end = min(place.length, (first + count) * BLOCK_SIZE_BYTES)
+        frame = _U32.pack(count) + bundle.view.block_crcs(place, first, count)
+        headers = [(CHUNK_SIZE_HEADER.lower().encode(), str(place.length).encode())]
+        return _Answer(200, headers, frame, (bundle, place.offset + begin, end - begin))
+
+    async def _inventory(self, query: dict[str, str]) -> _Answer:
+        after = BundleId(parse_id(query["after"])) if query.get("after") else None
+        limit = max(1, min(int(query.get("limit", INVENTORY_PAGE_MAX)), INVENTORY_PAGE_MAX))
+        items = await self._store.inventory(after, limit)
+        self._inventory_began = self._inventory_began or after is None
+        if self._inventory_began and len(items) < limit:
+            self._fence.inventory_was_read()
+        return _Answer(200, [self._epoch_header], encode_inventory(items))
+
+    async def _send(self, send: Send, answer: _Answer) -> None:
+        length = len(answer.body) + (answer.source[2] if answer.source else 0)
+        body = answer.body
+        if answer.source is not None and length <= WHOLE_BYTES_MAX:
+            try:
+                body += await _read(answer.source, 0, answer.source[2])
+            except (Corrupt, OSError, Unavailable) as error:
+                log.warning("a bundle cannot be read", reason=str(error))
+                answer, body, length = _Answer(500, []), b"", 0
+        headers = [*answer.headers, (b"content-length", str(length).encode())]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        is_whole = len(body) == length
+        if body or is_whole:
+            await send({"type": "http.response.body", "body": body, "more_body": not is_whole})
+        if answer.source is not None and not is_whole:
+            await _send_pieces(send, answer.source)
+        if answer.source is not None:
+            NODE_SENT_BYTES.inc(answer.source[2])
+
+
+async def _send_pieces(send: Send, source: tuple[StoredBundle, int, int]) -> None:
+    length = source[2]
+    for at in range(0, length, PIECE_BYTES):
+        piece = await _read(source, at, min(PIECE_BYTES, length - at))
+        is_more = at + PIECE_BYTES < length
+        async with asyncio.timeout(SEND_DEADLINE_S):
+            await send({"type": "http.response.body", "body": piece, "more_body": is_more})
+
+
+async def _read(source: tuple[StoredBundle, int, int], at: int, length: int) -> bytes:
+    bundle, offset, _ = source
+    return bytes(await bundle.read(offset + at, length))
+
+
+def _whole(bundle: StoredBundle, range_text: str | None, headers: Headers) -> _Answer:
+    size = bundle.view.header.size
+    if range_text is None:
+        return _Answer(200, headers, source=(bundle, 0, size))
+    start, end = _parse_range(range_text, size)
+    content_range = (b"content-range", f"bytes {start}-{end - 1}/{size}".encode())
+    return _Answer(206, [*headers, content_range], source=(bundle, start, end - start))
+
+
+def _parse_range(text: str, size: int) -> tuple[int, int]:
+    """Return (start, end) of `bytes=a-b` or `bytes=a-`: the forms that our own readers use."""
+    unit, _, spec = text.partition("=")
+    first, _, last = spec.partition("-")
+    if unit != "bytes" or not first.isdecimal() or not (last.isdecimal() or not last):
+        raise InvalidRange("not a range that is served here")
+    start, end = int(first), min(size, int(last) + 1 if last else size)
+    if start >= end:
+        raise InvalidRange("beyond the bundle's end")
+    return start, end
+
+
+async def _read_body(receive: Receive) -> bytes:
+    pieces: list[bytes] = []
+    length = 0
+    async with asyncio.timeout(BODY_DEADLINE_S):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise FormatInvalid("the sender went away")
+            pieces.append(message.get("body", b""))
+            length += len(pieces[-1])
+            if length > MESSAGE_BYTES_MAX:
+                raise FormatInvalid("a message of that size was never ours")
+            if not message.get("more_body", False):
+                return b"".join(pieces)
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    return dict(parse_qsl(scope["query_string"].decode("latin-1")))

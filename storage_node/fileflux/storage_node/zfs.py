@@ -1,0 +1,156 @@
+"""The only module that runs `zpool` and `zfs`. Argument lists, never a shell; a deadline on each.
+
+Two implementations answer differently. OpenZFS 2.x takes `-p` (plain numbers) everywhere and knows
+`fragmentation`; zfs-fuse 0.7.0 has no `-p` for `list`, only for `zfs get`, rounds a pool's sizes
+("504M"), and knows no fragmentation. Which one it is shows in the first answer.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from fileflux.core.errors import Invalid
+from fileflux.core.model import GIB, KIB, MIB
+from fileflux.core.telemetry import get_logger
+from fileflux.storage_node.pool import FilesystemFigures, PoolFigures
+
+log = get_logger(__name__)
+
+COMMAND_DEADLINE_S: Final = 5.0
+POOL_COLUMNS: Final = ("name", "size", "allocated", "free", "capacity", "fragmentation", "health")
+OLD_POOL_COLUMNS: Final = ("name", "size", "allocated", "free", "capacity", "health")
+FILESYSTEM_PROPERTIES: Final = ("used", "available", "referenced")
+_UNITS: Final = {"B": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1024 * GIB, "P": 1024 * 1024 * GIB}
+
+
+class ZfsFailed(OSError):
+    """A command failed, did not answer in time, or answered what we cannot read."""
+
+
+class RunCommand(Protocol):
+    """Runs a command; returns (exit status, output, error output)."""
+
+    async def __call__(self, arguments: Sequence[str]) -> tuple[int, str, str]: ...
+
+
+async def run_command(arguments: Sequence[str]) -> tuple[int, str, str]:
+    """Run without a shell, with a plain locale. Raise ZfsFailed when it does not end in time."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={"PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin", "LC_ALL": "C"},
+        )
+    except FileNotFoundError as error:
+        raise ZfsFailed(f"{arguments[0]} is not installed") from error
+    try:
+        async with asyncio.timeout(COMMAND_DEADLINE_S):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        raise ZfsFailed(f"{arguments[0]} did not answer in time") from None
+    return process.returncode or 0, output.decode(), errors.decode()
+
+
+class ZfsBackend:
+    """Figures of one pool and of the dataset that holds the bundles."""
+
+    def __init__(self, pool: str, dataset: str, *, run: RunCommand = run_command) -> None:
+        for name in (pool, dataset):
+            if not name or name.startswith("-"):
+                raise Invalid("FILEFLUX_NODE_POOL and _DATASET must name a pool and a dataset")
+        self._pool = pool
+        self._dataset = dataset
+        self._run = run
+        self._is_old: bool | None = None
+
+    async def figures(self) -> PoolFigures:
+        pool = await self._pool_figures()
+        names = dict.fromkeys((self._pool, self._dataset))
+        filesystems = [await self._filesystem(name) for name in names]
+        return PoolFigures(
+            name=pool["name"],
+            size_bytes=parse_size(pool["size"]),
+            allocated_bytes=parse_size(pool["allocated"]),
+            free_bytes=parse_size(pool["free"]),
+            capacity_percent=parse_percent(pool["capacity"]) or 0.0,
+            fragmentation_percent=parse_percent(pool.get("fragmentation", "-")),
+            health=pool["health"],
+            filesystems=tuple(filesystems),
+        )
+
+    async def _pool_figures(self) -> dict[str, str]:
+        if self._is_old is None:
+            self._is_old = await self._detect_old()
+        columns = OLD_POOL_COLUMNS if self._is_old else POOL_COLUMNS
+        flags = ["-H"] if self._is_old else ["-H", "-p"]
+        text = await self._ask(["zpool", "list", *flags, "-o", ",".join(columns), self._pool])
+        return parse_columns(text, columns)
+
+    async def _detect_old(self) -> bool:
+        """zfs-fuse refuses the option; any other failure is not about the version."""
+        arguments = ["zpool", "list", "-H", "-p", "-o", "name", self._pool]
+        status, _, errors = await self._run(arguments)
+        is_old = status != 0 and "invalid option" in errors
+        if status and not is_old:
+            raise ZfsFailed(_first_line(errors))
+        log.info("asking the pool", pool=self._pool, without_plain_numbers=is_old)
+        return is_old
+
+    async def _filesystem(self, name: str) -> FilesystemFigures:
+        wanted = ",".join(FILESYSTEM_PROPERTIES)
+        text = await self._ask(["zfs", "get", "-H", "-p", "-o", "property,value", wanted, name])
+        values = parse_properties(text)
+        try:
+            used, available, referenced = (int(values[key]) for key in FILESYSTEM_PROPERTIES)
+        except (KeyError, ValueError) as error:
+            raise ZfsFailed(f"zfs get answers without {error}") from error
+        return FilesystemFigures(
+            name=name, used_bytes=used, available_bytes=available, referenced_bytes=referenced
+        )
+
+    async def _ask(self, arguments: Sequence[str]) -> str:
+        status, output, errors = await self._run(arguments)
+        if status:
+            raise ZfsFailed(f"{' '.join(arguments[:2])}: {_first_line(errors)}")
+        return output
+
+
+def parse_columns(text: str, columns: Sequence[str]) -> dict[str, str]:
+    """Return the one line of `zpool list -H` by column; raise ZfsFailed."""
+    fields = text.rstrip("\n").split("\t")
+    if len(fields) != len(columns) or "\n" in text.rstrip("\n"):
+        raise ZfsFailed(f"zpool list answers {len(fields)} columns, not {len(columns)}")
+    return dict(zip(columns, fields, strict=True))
+
+
+def parse_properties(text: str) -> dict[str, str]:
+    """Return the lines of `zfs get -H -o property,value`."""
+    pairs = [line.split("\t", 1) for line in text.splitlines()]
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that `1024`, `504M` or `1.45T` stand for; raise ZfsFailed."""
+    unit = _UNITS.get(text[-1:].upper())
+    number = text[:-1] if unit else text
+    try:
+        return round(float(number) * (unit or 1)) if unit or "." in number else int(number)
+    except ValueError as error:
+        raise ZfsFailed(f"{text[:20]!r} is no size") from error
+
+
+def parse_percent(text: str) -> float | None:
+    """Return what `12`, `12%` or (unknown) `-` say; raise ZfsFailed."""
+    if text == "-":
+        return None
+    try:
+        return float(text.removesuffix("%"))
+    except ValueError as error:
+        raise ZfsFailed(f"{text[:20]!r} is no percentage") from error
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n", 1)[0][:200]
