@@ -109,7 +109,7 @@ def _one_set(ranked: Sequence[NodeId], domains: dict[NodeId, str], replicas: int
 
 
 def _why_fewer(nodes: Sequence[NodeView], storage_class: StorageClass) -> str:
-    unusable = [node for node in nodes if node.problem]
+    unusable = sorted((n for n in nodes if n.problem), key=lambda node: node.node_id)
     named = ", ".join(f"{node.node_id} is {node.problem}" for node in unusable[:3])
     more = f" and {len(unusable) - 3} more" if len(unusable) > 3 else ""
     count = len(nodes) - len(unusable)
