@@ -185,6 +185,7 @@ def test_a_signed_chunk_cannot_stand_in_for_an_unsigned_one() -> None:
         b" 4\r\n",
         b"4 \r\n",
         b"4\n",
+        b"40\n",
         b"4\r\r\n",
         b"4;\r\n",
         b"4;name=value\r\n",

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.security.signing import ask, sign
 
-from fileflux.ingest import percent
+from fileflux.ingest import percent, sigv4
 from fileflux.ingest.auth_errors import InvalidArgument, InvalidRequest, InvalidURI, KeyTooLong
 from fileflux.ingest.parsed_request import ParsedRequest, RawRequest, parse_request
 
@@ -123,6 +123,16 @@ def test_headers_are_lower_case_trimmed_and_joined() -> None:
 
     assert parsed.headers["x-amz-meta-a"] == "one  two,three"
     assert parsed.headers["x-amz-meta-u"].encode("latin-1") == "é\xa0".encode()
+
+
+def test_blanks_collapse_and_octets_of_letters_do_not() -> None:
+    """In UTF-8 the second octet of `à` is Latin-1's no-break space, which str.split() eats."""
+    value = "à  \t b\x85".encode().decode("latin-1")
+    canonical = sigv4.canonical_request(
+        "GET", b"/", (), headers={"x": value}, signed_headers=["x"], payload_hash=""
+    )
+
+    assert canonical.encode("latin-1").split(b"\n")[3] == "x:à b\x85".encode()
 
 
 @pytest.mark.parametrize("value", [b"a\nhost:evil", b"a\rb", b"a\x00", b"\x7f", b"\x0b"])
