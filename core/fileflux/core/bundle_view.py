@@ -209,6 +209,12 @@ def check_bundle(read_at: ReadAt) -> BundleIndexView:
     return view
 
 
+def memory_reader(raw: Buffer) -> ReadAt:
+    """Return a reader of a bundle that is in memory."""
+    view = memoryview(raw)
+    return lambda at, length: view[at : at + length]
+
+
 class BundleReceiver:
     """A bundle while it arrives, in pieces of any size, into one buffer of its announced size.
 
@@ -247,8 +253,7 @@ class BundleReceiver:
         """Return the whole bundle once every byte of it is verified."""
         if not self._buffer or self._filled != len(self._buffer):
             raise BundleCorrupt(f"bundle {self._bundle_id.hex()} ends early")
-        view = memoryview(self._buffer)
-        return self._buffer, check_bundle(lambda at, length: view[at : at + length])
+        return self._buffer, check_bundle(memory_reader(self._buffer))
 
     def _check(self, header: BundleHeader) -> None:
         if header.bundle_id != self._bundle_id or header.sealed != self._sealed:
