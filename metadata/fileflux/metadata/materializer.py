@@ -45,7 +45,7 @@ RETRY_S: Final = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaterializerDependencies:
-    """`source` reads `lanes.places_of(lanes)`."""
+    """`source` reads `lanes.places_of(lanes)`; `fetch_wait_s`: how long an idle step takes."""
 
     database: Database
     reader: MetadataReader
@@ -55,6 +55,7 @@ class MaterializerDependencies:
     clock: Clock
     lanes: Sequence[int]
     pending: PendingSeals = field(default_factory=PendingSeals)
+    fetch_wait_s: float = FETCH_WAIT_S
 
 
 class Materializer:
@@ -64,6 +65,7 @@ class Materializer:
         self._clock = deps.clock
         self._reader = deps.reader
         self._source = deps.source
+        self._fetch_wait_s = deps.fetch_wait_s
         self._completions = deps.completions
         self._pending = deps.pending
         self._book = LaneBook(deps.lanes, reader=deps.reader, source=deps.source)
@@ -126,7 +128,9 @@ class Materializer:
     def _patience_s(self) -> float:
         if self._intake.is_waiting or self._pending.ready:
             return 0.0
-        return COMMITS_LINGER_S if self._intake.held else FETCH_WAIT_S
+        return (
+            min(COMMITS_LINGER_S, self._fetch_wait_s) if self._intake.held else self._fetch_wait_s
+        )
 
     async def _settle_ready(self) -> None:
         """Run transactions until nothing is ready and no commit waits too long to be a row."""

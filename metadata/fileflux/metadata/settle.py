@@ -24,7 +24,11 @@ async def find_settlement(database: Database, seal_id: SealId) -> Settlement | N
     async def look(transaction: Transaction) -> Settlement | None:
         return (await transaction.load_settlements([seal_id])).get(seal_id)
 
-    return await database.run(look, deadline_s=FIND_DEADLINE_S)
+    return await database.run(look, settled=_look_again, deadline_s=FIND_DEADLINE_S)
+
+
+async def _look_again() -> None:
+    """Reading changes nothing: a commit whose answer got lost is simply read again."""
 
 
 async def abort_seal(

@@ -1,0 +1,161 @@
+"""Bring the audit topic up to what the database has numbered.
+
+The topic is compared with the stored blocks at the start, every five seconds and after any failure:
+where it ends, the publishing goes on. Runs are sent in order, so what a failure leaves is a prefix,
+and a reader may see a position twice but never a gap.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from fileflux.core.clock import Clock
+from fileflux.core.errors import BrokerUnavailable, Invalid, LaneLost, Unavailable
+from fileflux.core.failpoints import failpoint
+from fileflux.core.telemetry import AUDIT_PUBLISHED, AUDIT_REWINDS, get_logger
+from fileflux.events.audit import PARTITION, AuditStream, to_cloudevent
+from fileflux.events.ports import EventPublisher, EventSource
+from fileflux.events.topics import AUDIT
+from fileflux.metadata.chain import FIRST_POSITION, NumberedRecord, unpack_block
+from fileflux.metadata.ports import AuditBlock, MetadataReader, SequencerHead
+
+log = get_logger(__name__)
+
+COMPARE_EVERY_S: Final = 5.0
+BLOCKS_PER_READ: Final = 16
+
+
+class AuditTopicDiffers(Invalid):
+    """The topic holds another history than the database: one of them was replaced."""
+
+
+class AuditPublisher:
+    """`publisher`: a safe one. `source` reads partition 0 of the audit topic.
+
+    `next_position`: the first that the topic lacks, None while that is not known.
+    """
+
+    # `_end`: the offset after the last record, as far as we know.
+
+    def __init__(
+        self,
+        *,
+        reader: MetadataReader,
+        publisher: EventPublisher,
+        source: EventSource,
+        clock: Clock,
+        stream: str,
+    ) -> None:
+        self._reader = reader
+        self._publisher = publisher
+        self._source = source
+        self._topic = AuditStream(source)
+        self._clock = clock
+        self._stream = stream
+        self._compared_s = 0.0
+        self._end = 0
+        self.next_position: int | None = None
+
+    async def publish(self, head: SequencerHead, fresh: Sequence[AuditBlock] = ()) -> None:
+        """Return when the topic holds everything before the head.
+
+        `fresh`: blocks just stored, which need not be read again. Raise AuditTopicDiffers; LaneLost
+        when somebody else is ahead of us; BrokerUnavailable or MetadataBusy, after which the topic
+        is compared anew.
+        """
+        is_due = self._clock.monotonic_s() - self._compared_s >= COMPARE_EVERY_S
+        if self.next_position is None or is_due:
+            await self._compare(head)
+        for block in fresh:
+            if self.next_position == block.first_position:
+                await self._send(unpack_block(block))
+        await self._send_stored(head)
+
+    async def lags_behind(self, head: SequencerHead) -> bool:
+        """Tell whether the topic lacks what the database has numbered."""
+        last = await self._topic.last()
+        return (FIRST_POSITION - 1 if last is None else last.position) + 1 < head.next_position
+
+    async def _send_stored(self, head: SequencerHead) -> None:
+        while self.next_position is not None and self.next_position < head.next_position:
+            blocks = await self._reader.audit_blocks(
+                self._stream, self.next_position, limit=BLOCKS_PER_READ
+            )
+            if not blocks:
+                raise AuditTopicDiffers(f"the database lacks audit position {self.next_position}")
+            for block in blocks:
+                await self._send(unpack_block(block))
+
+    async def _send(self, records: Sequence[NumberedRecord]) -> None:
+        assert self.next_position is not None, "the topic has been compared"
+        missing = [record for record in records if record.position >= self.next_position]
+        if not missing:
+            return
+        await self._check_end()
+        failpoint("sequencer.before_publish")
+        try:
+            last = await self._publisher.publish_all(
+                AUDIT, [_message(record) for record in missing], partition=PARTITION
+            )
+        except Unavailable:
+            self.next_position = None  # Some of them may be there.
+            raise
+        failpoint("sequencer.after_publish")
+        AUDIT_PUBLISHED.inc(len(missing))
+        self.next_position = missing[-1].position + 1
+        self._end = last.offset + 1
+
+    async def _check_end(self) -> None:
+        """Never append to a topic that was wiped: its readers would meet a gap at its start."""
+        _, end = await self._source.bounds(AUDIT, PARTITION)
+        if end != self._end:
+            self.next_position = None
+            raise BrokerUnavailable(f"the audit topic ends at offset {end}, not at {self._end}")
+
+    async def _compare(self, head: SequencerHead) -> None:
+        """Learn where the topic ends, and that it is the database's history that it holds."""
+        _, self._end = await self._source.bounds(AUDIT, PARTITION)
+        last = await self._topic.last()
+        position = FIRST_POSITION - 1 if last is None else last.position
+        if last is not None:
+            await self._check(position, last.value, head)
+        if position > self._end:
+            position = FIRST_POSITION - 1  # Fewer records than numbers: its start is missing.
+        known = self.next_position
+        if known is not None and position + 1 < known:
+            log.warning("the audit topic lost its end; publishing again", position=position + 1)
+            AUDIT_REWINDS.inc()
+        self.next_position = position + 1
+        self._compared_s = self._clock.monotonic_s()
+
+    async def _check(self, position: int, value: bytes, head: SequencerHead) -> None:
+        if position >= head.next_position:
+            await self._explain_lead(position)
+        blocks = await self._reader.audit_blocks(self._stream, position, limit=1)
+        stored = {record.position: record.payload for b in blocks for record in unpack_block(b)}
+        if stored.get(position) != value:
+            raise AuditTopicDiffers(
+                f"the audit topic has another record at position {position} than the database: "
+                "one of them belongs to another FileFlux"
+            )
+
+    async def _explain_lead(self, position: int) -> None:
+        """The topic is ahead of the head we know: raise LaneLost if only of that."""
+        stored = await self._reader.audit_head(self._stream)
+        if position < stored.next_position:
+            raise LaneLost(f"{self._stream}: somebody else numbers and publishes")
+        raise AuditTopicDiffers(
+            f"the audit topic ends at position {position}, the database has numbered "
+            f"{stored.next_position - 1}: the database lost its end; run `fileflux rebuild` from "
+            "the topic, or delete the topic if the database is meant to start anew"
+        )
+
+
+def _message(record: NumberedRecord) -> tuple[bytes | None, bytes, Sequence[tuple[str, bytes]]]:
+    message = to_cloudevent(
+        record.payload,
+        position=record.position,
+        stream=record.stream,
+        sequence=record.sequence,
+        previous_hash=record.previous_hash,
+    )
+    return message.key, message.value, message.headers
