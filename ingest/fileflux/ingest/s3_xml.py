@@ -238,9 +238,9 @@ def _completed_part(node: Node) -> CompletedPart:
         message = f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive"
         raise invalid_argument(message, "partNumber", number)
     checksums = {
-        algorithm.value: value.strip()
-        for algorithm in S3_ALGORITHMS
-        if (value := node.value(f"Checksum{algorithm}"))
+        name.removeprefix("Checksum"): value.strip()
+        for name, value in node.texts.items()
+        if name.startswith("Checksum") and value
     }
     return CompletedPart(int(number), _unquoted(etag), checksums)
 
