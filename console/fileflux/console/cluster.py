@@ -26,6 +26,7 @@ from fileflux.console.services import (
     service_names,
 )
 from fileflux.console.steps import OnStep, Step, ignore_steps, step
+from fileflux.console.wiring import Surroundings, write_surroundings
 
 READY_TIMEOUT_S: Final = 90.0
 STOP_TIMEOUT_S: Final = 35.0
@@ -70,6 +71,14 @@ class Cluster:
         self._choose_ports()
         self.backends = self.servers.start(self.credentials, self._on_step)
         self._remember()
+        write_surroundings(
+            self.data.run,
+            Surroundings(
+                database_url=self.backends.database_url,
+                kafka_bootstrap_servers=self.backends.kafka_bootstrap_servers,
+                master_key=self.credentials.master_key,
+            ),
+        )
         with step("metadata schema", self._on_step):
             self._run_once("migrate", [sys.executable, "-m", "fileflux.metadata", "migrate"])
         self.services = make_services(

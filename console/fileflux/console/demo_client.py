@@ -7,11 +7,11 @@ bucket, root, files: [[key, path], …]}. Standard output: one JSON object a lin
 
 import hashlib
 import json
-import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 THREADS = 8
@@ -55,7 +55,7 @@ def upload_one(
     client: Any, transfer: Any, bucket: str, file: list[str]
 ) -> tuple[str, tuple[int, str]]:
     key, path = file
-    size, digest = os.stat(path).st_size, digest_of(path)
+    size, digest = Path(path).stat().st_size, digest_of(path)
     client.upload_file(path, bucket, key, Config=transfer)
     say(phase="put", key=key, bytes=size)
     return key, (size, digest)

@@ -33,7 +33,7 @@ def collect(source: Path, made: Path, bytes_max: int) -> DemoFiles:
     for path in make_files(made):
         found.add(f"made/{path.name}", str(path), path.stat().st_size)
     source_bytes = 0
-    for path in _walk(os.fsencode(source)):
+    for path in _walk(source):
         size, problem = _inspect(path)
         if problem:
             found.skipped[problem] += 1
@@ -41,8 +41,7 @@ def collect(source: Path, made: Path, bytes_max: int) -> DemoFiles:
             found.skipped["beyond the size asked for"] += 1
         else:
             source_bytes += size
-            key = os.path.relpath(path, os.fsencode(source)).decode()
-            found.add(f"python/{key}", path.decode(), size)
+            found.add(f"python/{path.relative_to(source)}", str(path), size)
     return found
 
 
@@ -65,18 +64,18 @@ def _write_random(path: Path, size: int) -> None:
             file.write(rng.randbytes(min(1 << 20, size - start)))
 
 
-def _walk(root: bytes) -> Iterator[bytes]:
+def _walk(root: Path) -> Iterator[Path]:
     for directory, _, names in os.walk(root):
         for name in sorted(names):
-            yield os.path.join(directory, name)  # noqa: PTH118  # Bytes: not every name is UTF-8.
+            yield Path(directory, name)
 
 
-def _inspect(path: bytes) -> tuple[int, str]:
+def _inspect(path: Path) -> tuple[int, str]:
     """(size, why it is skipped or an empty text)."""
     try:
-        path.decode()
-        facts = os.lstat(path)
-    except UnicodeDecodeError:
+        str(path).encode()
+        facts = path.lstat()
+    except UnicodeEncodeError:
         return 0, "name is not UTF-8"
     except OSError:
         return 0, "unreadable"

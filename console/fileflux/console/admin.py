@@ -1,0 +1,133 @@
+"""What operators do to users, keys, buckets and nodes: changes like any other, audited."""
+
+import random
+from typing import Any, Final
+
+from argon2 import PasswordHasher
+
+from fileflux.console.wiring import Metadata
+from fileflux.core.changes import (
+    Actor,
+    Change,
+    ConfigureBucket,
+    CreateKey,
+    CreateUser,
+    DeleteKey,
+    DeleteUser,
+    Outcome,
+    SetKeyActive,
+    SetNodeIntent,
+)
+from fileflux.core.clock import SystemClock
+from fileflux.core.ids import NodeId, UploadId, UserId, new_id
+from fileflux.ingest.identities import new_key_pair
+from fileflux.metadata.identity import encrypt_secret
+from fileflux.metadata.rows import BucketRow, UserRow
+
+OPERATOR: Final = Actor(UserId(b"fileflux-root-00"), "root", "", user_agent="fileflux admin")
+
+
+class AdminRefused(Exception):
+    """The change was refused; the message says why."""
+
+
+class Admin:
+    """Every method returns JSON-ready facts, or raises AdminRefused."""
+
+    def __init__(self, metadata: Metadata, master_key: bytes) -> None:
+        self._metadata = metadata
+        self._master_key = master_key
+        self._rng = random.SystemRandom()
+        self._clock = SystemClock()
+
+    async def create_user(self, name: str, password: str) -> dict[str, Any]:
+        user_id = UserId(new_id(self._rng))
+        change = CreateUser(
+            user_id=user_id,
+            name=name,
+            password_hash=PasswordHasher().hash(password),
+            **self._who(),
+        )
+        await self._submit(change)
+        return {"user": name, "password": password, **await self._add_key(user_id)}
+
+    async def delete_user(self, name: str) -> dict[str, Any]:
+        user = await self._user(name)
+        await self._submit(DeleteUser(user_id=user.user_id, **self._who()))
+        return {"deleted": name}
+
+    async def create_key(self, name: str) -> dict[str, Any]:
+        user = await self._user(name)
+        return {"user": name, **await self._add_key(user.user_id)}
+
+    async def list_keys(self, name: str) -> dict[str, Any]:
+        user = await self._user(name)
+        rows = await self._metadata.reader.list_keys(user.user_id)
+        keys = [{"access_key": row.access_key, "active": row.active} for row in rows]
+        return {"user": name, "keys": keys}
+
+    async def set_key_active(self, access_key: str, *, active: bool) -> dict[str, Any]:
+        await self._submit(SetKeyActive(access_key=access_key, active=active, **self._who()))
+        return {"access_key": access_key, "active": active}
+
+    async def delete_key(self, access_key: str) -> dict[str, Any]:
+        await self._submit(DeleteKey(access_key=access_key, **self._who()))
+        return {"deleted": access_key}
+
+    async def show_bucket(self, name: str) -> dict[str, Any]:
+        row = await self._bucket(name)
+        usage = await self._metadata.reader.usage_of([row.bucket_id])
+        objects, size = usage.get(row.bucket_id, (0, 0))
+        return {
+            "bucket": name,
+            "owner_id": row.owner_id.hex(),
+            "class": row.storage_class,
+            "objects": objects,
+            "bytes": size,
+            "created_us": row.created_us,
+        }
+
+    async def set_bucket_class(self, name: str, storage_class: str) -> dict[str, Any]:
+        row = await self._bucket(name)
+        change = ConfigureBucket(
+            bucket_id=row.bucket_id,
+            bucket=name,
+            entries={"class": storage_class},
+            **self._who(),
+        )
+        await self._submit(change)
+        return {"bucket": name, "class": storage_class}
+
+    async def set_node(self, node_id: str, intent: str, weight: float) -> dict[str, Any]:
+        change = SetNodeIntent(node_id=NodeId(node_id), intent=intent, weight=weight, **self._who())
+        await self._submit(change)
+        return {"node": node_id, "intent": intent, "weight": weight}
+
+    async def _add_key(self, user_id: UserId) -> dict[str, str]:
+        access_key, secret_key = new_key_pair(self._rng)
+        secret = encrypt_secret(self._master_key, access_key, secret_key)
+        change = CreateKey(user_id=user_id, access_key=access_key, secret=secret, **self._who())
+        await self._submit(change)
+        return {"access_key": access_key, "secret_key": secret_key}
+
+    async def _user(self, name: str) -> UserRow:
+        row = await self._metadata.reader.find_user(name)
+        if row is None:
+            raise AdminRefused(f"there is no user {name}")
+        return row
+
+    async def _bucket(self, name: str) -> BucketRow:
+        row = (await self._metadata.reader.find_buckets([name])).get(name)
+        if row is None:
+            raise AdminRefused(f"there is no bucket {name}")
+        return row
+
+    async def _submit(self, change: Change) -> Outcome:
+        outcome = await self._metadata.direct.submit(change)
+        if not outcome.ok:
+            raise AdminRefused(f"{outcome.status} {outcome.detail}".strip())
+        return outcome
+
+    def _who(self) -> dict[str, Any]:
+        upload_id = UploadId(new_id(self._rng))
+        return {"upload_id": upload_id, "actor": OPERATOR, "at_us": self._clock.now_us()}

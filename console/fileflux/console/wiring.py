@@ -1,0 +1,107 @@
+"""Builds the adapters for the command line: from the environment, or from a `dev` that runs.
+
+`fileflux dev` leaves a private file beside its data that says where Kafka and the database answer;
+a command given --data-dir reads it. The environment wins.
+"""
+
+import json
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+from fileflux.core.clock import SystemClock
+from fileflux.core.errors import Invalid
+from fileflux.core.settings import CommonSettings
+from fileflux.events.kafka import KafkaBroker, open_kafka
+from fileflux.metadata.direct import DirectWriter
+from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
+
+FILE_NAME: Final = "surroundings.json"
+
+
+class NoSurroundings(Invalid):
+    """Nobody said where the system is. The message says how to say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where the system's parts answer, and its master key."""
+
+    database_url: str = field(repr=False)
+    kafka_bootstrap_servers: str
+    master_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The database's two doors."""
+
+    reader: PostgresReader
+    database: PostgresDatabase
+    direct: DirectWriter
+
+
+def write_surroundings(run_dir: Path, found: Surroundings) -> None:
+    """Leave them for commands on the same data directory; only the owner may read the file."""
+    path = run_dir / FILE_NAME
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(fd, "w") as file:
+        json.dump(asdict(found), file)
+
+
+def find_surroundings(data_dir: Path) -> Surroundings:
+    """The environment's, completed by the file of a `dev` on `data_dir`; raise NoSurroundings."""
+    stored = _read(data_dir / "run" / FILE_NAME)
+    found = {
+        "database_url": os.environ.get("DATABASE_URL") or stored.get("database_url"),
+        "kafka_bootstrap_servers": os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        or stored.get("kafka_bootstrap_servers"),
+        "master_key": os.environ.get("FILEFLUX_MASTER_KEY") or stored.get("master_key"),
+    }
+    missing = [name for name, value in found.items() if not value]
+    if missing:
+        raise NoSurroundings(
+            f"{', '.join(missing)} unknown: start `fileflux dev --data-dir {data_dir}`, or set "
+            "DATABASE_URL, KAFKA_BOOTSTRAP_SERVERS and FILEFLUX_MASTER_KEY."
+        )
+    return Surroundings(**{name: str(value) for name, value in found.items()})
+
+
+@asynccontextmanager
+async def open_metadata(found: Surroundings) -> AsyncIterator[Metadata]:
+    """Connections to the database, closed at the end."""
+    connections = await open_connections(found.database_url, size_max=2)
+    rng = random.SystemRandom()
+    database = PostgresDatabase(connections, rng=rng)
+    direct = DirectWriter(database, rng=rng)
+    try:
+        yield Metadata(PostgresReader(connections), database, direct)
+    finally:
+        await direct.close()
+        await database.close()
+
+
+@asynccontextmanager
+async def open_broker(found: Surroundings) -> AsyncIterator[KafkaBroker]:
+    """A broker adapter, closed at the end."""
+    settings = CommonSettings(**{**CommonSettings().model_dump(by_alias=True), **_kafka_env(found)})
+    broker = open_kafka(settings, SystemClock())
+    try:
+        yield broker
+    finally:
+        await broker.close()
+
+
+def _kafka_env(found: Surroundings) -> dict[str, str]:
+    return {"KAFKA_BOOTSTRAP_SERVERS": found.kafka_bootstrap_servers}
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return {}
