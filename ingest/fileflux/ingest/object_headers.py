@@ -76,7 +76,7 @@ def object_headers(
     with_checksums: bool = False,
     parts_count: int | None = None,
 ) -> dict[str, str]:
-    """Return a GET's or HEAD's headers but for Content-Length and Content-Range.
+    """Return the headers of a GET or HEAD but for Content-Length and Content-Range.
 
     `with_checksums`: the client asked for them (`wants_checksums`) and gets the whole object.
     `parts_count`: of a multipart object, when a part was asked for.
