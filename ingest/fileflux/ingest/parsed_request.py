@@ -14,6 +14,8 @@ from fileflux.ingest.auth_errors import InvalidArgument, InvalidRequest, Invalid
 KEY_SIZE_BYTES_MAX: Final = 1024
 QUERY_PARAMETERS_MAX: Final = 256
 """S3's longest request has about 20; sorting must not become work for an attacker's benefit."""
+HEADERS_MAX: Final = 256
+"""S3 allows 2 KiB of user metadata, which is fewer. Each is looked up, and may be joined."""
 
 SINGLE_HEADERS: Final = frozenset(
     (
@@ -111,6 +113,8 @@ def _query(raw_query: bytes) -> tuple[tuple[str, str], ...]:
 
 def parse_headers(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return lower-case name → value; refuse controls, and repetitions that have no meaning."""
+    if len(pairs) > HEADERS_MAX:
+        raise InvalidRequest(f"A request may have {HEADERS_MAX} headers.")
     headers: dict[str, str] = {}
     for raw_name, raw_value in pairs:
         name = raw_name.decode("latin-1").lower()

@@ -112,6 +112,13 @@ def test_a_query_has_256_parameters_at_most() -> None:
         _parsed(b"/b", b"&".join([b"a=1"] * 257))
 
 
+def test_a_request_has_256_headers_at_most() -> None:
+    many = [(b"x-amz-meta-a", b"1")] * 255
+    assert _parsed(b"/b", b"", *many).headers["x-amz-meta-a"] == ",".join(["1"] * 255)
+    with pytest.raises(InvalidRequest):
+        _parsed(b"/b", b"", *many, (b"a", b"1"))
+
+
 def test_headers_are_lower_case_trimmed_and_joined() -> None:
     parsed = _parsed(
         b"/b",
