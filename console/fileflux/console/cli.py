@@ -8,7 +8,10 @@ import sys
 
 import typer
 
-from fileflux.console import commands_admin, commands_audit, commands_run
+from fileflux.console import commands_run
+from fileflux.console.commands_admin import app as admin_app
+from fileflux.console.commands_audit import app as audit_app
+from fileflux.console.commands_audit import trace
 
 app = typer.Typer(
     name="fileflux",
@@ -22,9 +25,9 @@ app.command("demo")(commands_run.demo)
 app.command("run")(commands_run.run)
 app.command("doctor")(commands_run.doctor)
 app.command("version")(commands_run.version)
-app.add_typer(commands_admin.app, name="admin")
-app.add_typer(commands_audit.app, name="audit")
-app.command("trace")(commands_audit.trace)
+app.add_typer(admin_app, name="admin")
+app.add_typer(audit_app, name="audit")
+app.command("trace")(trace)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from fileflux.core.service import announce, run_service
 from fileflux.core.settings import load_settings
 from fileflux.core.telemetry import get_logger
 from fileflux.ingest.settings import IngestSettings
-from fileflux.ingest.worker import run_worker
+from fileflux.ingest.wiring import run_worker
 
 log = get_logger(__name__)
 

@@ -19,7 +19,7 @@ from fileflux.ingest.call import Answer, Call
 from fileflux.ingest.dependencies import Dependencies
 from fileflux.ingest.header_policy import refuse_unimplemented
 from fileflux.ingest.hoisted_headers import with_hoisted_headers
-from fileflux.ingest.names import check_key
+from fileflux.ingest.names import check_bucket_name, check_key
 from fileflux.ingest.operation_handlers import HANDLERS
 from fileflux.ingest.operations import Level, Operation
 from fileflux.ingest.parsed_request import RawRequest, parse_request
@@ -89,7 +89,10 @@ class S3App:
         return await HANDLERS[operation.name](call, self._deps)
 
     async def _find_bucket(self, call: Call, operation: Operation) -> None:
-        if operation.level is Level.SERVICE or operation.name == "CreateBucket":
+        if operation.level is Level.SERVICE:
+            return
+        check_bucket_name(call.request.bucket)
+        if operation.name == "CreateBucket":
             return
         call.bucket_row = await self._deps.buckets.find(call.request.bucket)
         authorize_bucket(call.principal, call.bucket_row)

@@ -18,7 +18,7 @@ from fileflux.events.codec import encode_events
 from fileflux.events.ports import EventPublisher
 from fileflux.events.schema import BundleAssigned
 from fileflux.events.topics import BUNDLES_ASSIGNED
-from fileflux.ingest.seals import WatchedBundle
+from fileflux.ingest.seals import SourceUrls, WatchedBundle
 
 ASSIGNMENT_LIFE_US: Final = 60_000_000
 """As long as a seal lives: an assignment older than that serves nobody."""
@@ -59,12 +59,6 @@ class PlacementView(Protocol):
 
     def is_alive(self, node_id: NodeId) -> bool:
         """Return whether the map calls the node alive."""
-
-
-class SourceUrls(Protocol):
-    """Where nodes fetch a staged bundle."""
-
-    async def source_url(self, bundle_id: BundleId) -> str: ...
 
 
 class Assigner:
@@ -164,7 +158,7 @@ class Assigner:
         return [] if choice is None else [node for node in choice.nodes if node not in known]
 
     async def _events(self, bundle: WatchedBundle, nodes: Iterable[NodeId]) -> list[BundleAssigned]:
-        url = await self._sources.source_url(bundle.bundle_id)
+        url = await (bundle.source or self._sources).source_url(bundle.bundle_id)
         holders = {
             node_id: node_url
             for node_id in bundle.committed.union(bundle.asked)

@@ -150,8 +150,9 @@ class UploadEngine:
         change = finish(size, Manifest())
         if size == 0:
             return await self._direct.submit(change)
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        upload = SmallUpload(intent, change, bytes(data))
+        data = bytes(pieces[0]) if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()  # The joined copy is enough: the memory of a small upload is bounded.
+        upload = SmallUpload(intent, change, data)
         outcome = await self._small.write(upload)
         return answer({} if outcome is None else {intent.upload_id: outcome}, intent.upload_id)
 
@@ -169,7 +170,7 @@ class UploadEngine:
     async def _tell_staged(self, upload: LargeUpload, intent: UploadIntent, record: bytes) -> None:
         assert intent.on_staged is not None
         try:
-            await intent.on_staged(record)
+            await intent.on_staged(upload.seal.seal_id, record)
         except BaseException:
             self.pipeline.forget(upload.seal)
             raise

@@ -20,6 +20,7 @@ from fileflux.ingest.payload_mode import PayloadMode
 from fileflux.metadata.rows import BucketRow
 
 XML: Final = "application/xml"
+CHECKSUM_PREFIX: Final = "x-amz-checksum-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,19 @@ class Call:
         )
         return reader
 
-    async def small_body(self, clock: Clock, size_max: int) -> bytes:
-        """A document of at most `size_max` bytes, whole and verified."""
+    async def small_body(
+        self, clock: Clock, size_max: int, *, ignore_checksums: bool = False
+    ) -> bytes:
+        """A document of at most `size_max` bytes, whole and verified.
+
+        `ignore_checksums`: the request's checksum headers are an object's, not this body's.
+        """
         limits = BodyLimits(size_bytes_max=size_max, length_required=False)
-        return b"".join([bytes(piece) async for piece in self.body(clock, limits)])
+        headers = self.headers
+        if ignore_checksums:
+            headers = {n: v for n, v in headers.items() if not n.startswith(CHECKSUM_PREFIX)}
+        reader = BodyReader(self._read(), self.payload, headers, clock=clock, limits=limits)
+        return b"".join([bytes(piece) async for piece in reader])
 
     async def _read(self) -> AsyncIterator[bytes]:
         self.is_body_read = True

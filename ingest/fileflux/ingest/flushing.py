@@ -1,14 +1,13 @@
 """What small and large uploads share: stage, tell, seal, wait, let go."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fileflux.core.changes import Outcome
 from fileflux.core.errors import QuorumNotReached
 from fileflux.core.failpoints import failpoint
-from fileflux.core.ids import BundleId, NodeId, UploadId
+from fileflux.core.ids import BundleId, UploadId
 from fileflux.core.model import SizeClass
 from fileflux.core.telemetry import SETTLE_SECONDS
 from fileflux.ingest.assigner import Assigner, Choice
@@ -48,8 +47,13 @@ class Pipeline:
         """A bundle is staged: count its commits and ask its nodes for them."""
         failpoint("ingest.after_stage")
         bundle = self.sealing.watch(seal, bundle_id, choice, size=size, crc=crc)
-        self.background.spawn(self._assign(bundle, choice.nodes), name="assign a bundle")
+        self.assign(bundle)
         return bundle
+
+    def assign(self, bundle: WatchedBundle) -> None:
+        """Ask the nodes that were chosen for a bundle, in the background."""
+        nodes = bundle.sealed.nodes
+        self.background.spawn(self.assigner.assign(bundle, nodes), name="assign a bundle")
 
     async def settle(self, seal: OpenSeal, record: bytes) -> Settlement:
         """Publish a seal and return how it settled; raise SettlementUnknown.
@@ -74,11 +78,10 @@ class Pipeline:
     def forget(self, seal: OpenSeal) -> None:
         """Drop a seal that was never published, with its staged bundles."""
         assert not seal.is_emitted, "it may apply"
+        for bundle in seal.bundles:
+            bundle.is_held = False
         self.releaser.on_settled(seal, applied=False)
         self.seals.close(seal)
-
-    async def _assign(self, bundle: WatchedBundle, nodes: Sequence[NodeId]) -> None:
-        await self.assigner.assign(bundle, nodes)
 
 
 def _is_applied(settlement: Settlement) -> bool:

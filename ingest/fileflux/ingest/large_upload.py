@@ -151,6 +151,7 @@ class LargeUpload:
         bundle = self._pipeline.staged(
             self.seal, chunk.bundle_id, chunk.choice, size=finished.size, crc=finished.crc
         )
+        bundle.is_held = self._intent.on_staged is not None
         self._in_flight.append(bundle)
 
     def _check_not_failed(self) -> None:

@@ -7,15 +7,26 @@ system's simulation uses the real services instead.
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+import random
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fileflux.core.changes import Change, Outcome
-from fileflux.core.clock import Clock
+from fileflux.core.bundle_view import BundleIndexView, check_bundle
+from fileflux.core.changes import AcceptAsync, Change, Outcome, PutObject
+from fileflux.core.clock import Clock, SystemClock
 from fileflux.core.errors import BrokerUnavailable, MetadataBusy
-from fileflux.core.ids import BundleId, NodeId, SealId, UploadId, route_hash
-from fileflux.core.model import SizeClass, StorageClass
+from fileflux.core.ids import (
+    BundleId,
+    Incarnation,
+    NodeId,
+    SealId,
+    UploadId,
+    new_id,
+    route_hash,
+)
+from fileflux.core.model import MIB, SizeClass, StorageClass
 from fileflux.events.codec import decode_events, encode_events
 from fileflux.events.memory import MemoryBroker
 from fileflux.events.ports import EventSource
@@ -33,6 +44,8 @@ from fileflux.events.topics import (
     UPLOADS_COMPLETED,
     UPLOADS_SEALED,
 )
+from fileflux.ingest.bundler import EngineDependencies, UploadEngine, open_engine
+from fileflux.ingest.staging import MemoryHost, MemoryStaging
 from fileflux.metadata.ports import SealState
 from fileflux.metadata.rows import Settlement
 
@@ -82,7 +95,7 @@ class MemoryPipeline:
     everything that asks it raises MetadataBusy.
     """
 
-    def __init__(self, broker: MemoryBroker, clock: Clock, *, lanes: int, slots: int) -> None:
+    def __init__(self, broker: MemoryBroker, clock: Clock, lanes: int, slots: int) -> None:
         self.moods: dict[NodeId, NodeMood] = {}
         self.settles = True
         self.database_up = True
@@ -90,7 +103,9 @@ class MemoryPipeline:
         self.seals: dict[SealId, UploadsSealed] = {}
         self.settlements: dict[SealId, Settlement] = {}
         self.committed: dict[BundleId, set[NodeId]] = {}
+        self.applied: list[Change] = []
         self.direct: list[Change] = []
+        self.async_states: dict[UploadId, str] = {}
         self.questions = 0
         self._broker = broker
         self._clock = clock
@@ -167,9 +182,17 @@ class MemoryPipeline:
             seal_id=seal.seal_id, outcomes=outcomes, aborted=False, settled_us=now_us
         )
         stands = self.settlements.setdefault(seal.seal_id, fresh)
+        if stands is fresh:
+            self._store(seal.changes)
         return UploadsCompleted(
             seal_id=seal.seal_id, lane=seal.lane, outcomes=stands.outcomes, completed_us=now_us
         )
+
+    def _store(self, changes: Sequence[Change]) -> None:
+        self.applied.extend(changes)
+        for change in changes:
+            if isinstance(change, PutObject) and change.is_async:
+                self.async_states[change.upload_id] = "ok"
 
     # The database, as ingest sees it.
 
@@ -201,7 +224,13 @@ class MemoryPipeline:
     async def submit(self, change: Change) -> Outcome:
         self._check_up()
         self.direct.append(change)
+        if isinstance(change, AcceptAsync):
+            self.async_states.setdefault(change.upload_id, "accepted")
         return Outcome(upload_id=change.upload_id, version_id=change.upload_id)
+
+    async def find_async(self, upload_id: UploadId) -> str | None:
+        self._check_up()
+        return self.async_states.get(upload_id)
 
     def _check_up(self) -> None:
         if not self.database_up:
@@ -212,3 +241,77 @@ async def _fetch_events(source: EventSource) -> list[object]:
     records = await source.fetch(wait_s=0.02)
     await asyncio.sleep(0)
     return [event for record in records for event in decode_events(record.value)]
+
+
+@dataclass(slots=True)
+class MemoryWorld:
+    """An upload engine with all that it needs in memory. Make it with `open_memory_world`."""
+
+    broker: MemoryBroker
+    pipeline: MemoryPipeline
+    placement: FixedPlacement
+    host: MemoryHost
+    staging: MemoryStaging
+    engine: UploadEngine
+    lanes: int
+
+    def emitted(self) -> list[UploadsSealed]:
+        """Every seal as often as it was published."""
+        records = [r for n in range(self.lanes) for r in self.broker.records(UPLOADS_SEALED, n)]
+        events = [event for record in records for event in decode_events(record.value)]
+        return [event for event in events if isinstance(event, UploadsSealed)]
+
+    def sealed(self) -> list[UploadsSealed]:
+        """Every seal that was published, once."""
+        return list({seal.seal_id: seal for seal in self.emitted()}.values())
+
+    def staged(self, bundle_id: BundleId) -> BundleIndexView:
+        """The verified view of a staged bundle."""
+        data = self.host.files[self.staging.incarnation][bundle_id]
+        return check_bundle(lambda at, length: data[at : at + length])
+
+
+@asynccontextmanager
+async def open_memory_world(
+    node_ids: Sequence[NodeId],
+    *,
+    rng: random.Random,
+    silence_s: float = 0.5,
+    give_up_s: float = 30.0,
+    budget_bytes: int = 256 * MIB,
+    lanes: int = 4,
+    slots: int = 8,
+    former: MemoryWorld | None = None,
+) -> AsyncIterator[MemoryWorld]:
+    """Run an engine and its pipeline; `former`: on the broker, rows and disk of that world."""
+    clock = SystemClock()
+    broker = former.broker if former else MemoryBroker(clock=clock, lanes=lanes, slots=slots)
+    pipeline = former.pipeline if former else MemoryPipeline(broker, clock, lanes, slots)
+    host = former.host if former else MemoryHost()
+    incarnation = Incarnation(new_id(rng))
+    staging = MemoryStaging(host, incarnation, budget_bytes=budget_bytes)
+    placement = FixedPlacement(node_ids)
+    engine = await open_engine(
+        EngineDependencies(
+            incarnation=incarnation,
+            broker=broker,
+            reader=pipeline,
+            direct=pipeline,
+            aborter=pipeline,
+            view=placement,
+            staging=staging,
+            lane_count=lanes,
+            slot_count=slots,
+            rng=rng,
+            silence_s=silence_s,
+            settle_timeout_s=give_up_s,
+        )
+    )
+    running = None if former else asyncio.create_task(pipeline.run(), name="memory pipeline")
+    try:
+        yield MemoryWorld(broker, pipeline, placement, host, staging, engine, lanes)
+    finally:
+        await engine.close(drain_s=1)
+        if running is not None:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)

@@ -99,7 +99,7 @@ class Releaser:
     def _drop_later(self, bundle: WatchedBundle, delay_s: float) -> None:
         if bundle.has_quorum and self._is_pressed():
             self._drop(bundle)
-        if bundle.is_released or bundle.is_leaving:
+        if bundle.is_released or bundle.is_leaving or bundle.is_held:
             return
         bundle.is_leaving = True
         due_s = self._clock.monotonic_s() + delay_s
@@ -109,7 +109,7 @@ class Releaser:
         return self._staging.used_bytes > PRESSURE_SHARE * self._staging.budget_bytes
 
     def _drop(self, bundle: WatchedBundle) -> None:
-        if not bundle.is_released:
+        if not bundle.is_released and not bundle.is_held:
             bundle.is_released = True
             self._leaving.append(bundle.bundle_id)
             self._somebody_leaves.set()

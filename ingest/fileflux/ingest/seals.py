@@ -7,11 +7,18 @@ what arrives twice changes nothing, and the database has the last word (`settlin
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from fileflux.core.ids import BundleId, NodeId, SealId, UploadId
 from fileflux.core.model import SealedBundle, SizeClass, StorageClass
 from fileflux.events.schema import BundleCommitted, BundleRefused, UploadsCompleted
 from fileflux.metadata.rows import Settlement
+
+
+class SourceUrls(Protocol):
+    """Where nodes fetch a staged bundle."""
+
+    async def source_url(self, bundle_id: BundleId) -> str: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -21,7 +28,8 @@ class WatchedBundle:
     `asked`: node → when it was first asked, monotonic seconds. `avoided`: refused, or silent for
     too long; a late confirmation of one still counts. `attempt` grows with each replacement.
     `ask_at_s`: when the database is asked for it, `questions` how often it was. `is_leaving`: it is
-    deleted from the staging some time from now; `is_released`: now.
+    deleted from the staging some time from now; `is_released`: now; `is_held`: not until an
+    accepted upload is final. `source`: who serves it, if it is not our own staging.
     """
 
     sealed: SealedBundle
@@ -35,6 +43,8 @@ class WatchedBundle:
     questions: int = 0
     is_leaving: bool = False
     is_released: bool = False
+    is_held: bool = False
+    source: "SourceUrls | None" = None
     quorum: "asyncio.Future[Exception | None] | None" = None
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from fileflux.core.bundle_records import ChunkMeta, UploadRecord
 from fileflux.core.changes import PutObject, PutPart
 from fileflux.core.checksum import Buffer
-from fileflux.core.ids import BucketId, UploadId
+from fileflux.core.ids import BucketId, SealId, UploadId
 from fileflux.core.model import HopTimes, Manifest, StorageClass
 
 StoredChange = PutObject | PutPart
@@ -17,7 +17,7 @@ about the body is wrong (length, digest, signature): what did not end was never 
 Finish = Callable[[int, Manifest], StoredChange]
 """Called once, after the body ended: (size, manifest) → the change. Of a body that joins a shared
 bundle the manifest is not known yet: it is empty and put in later, with the times of the hops."""
-OnStaged = Callable[[bytes], Awaitable[None]]
+OnStaged = Callable[[SealId, bytes], Awaitable[None]]
 """Called with the sealed record once everything is staged and synced, before it is published."""
 
 
