@@ -1,0 +1,76 @@
+"""One dataset is one node, for ever, in one process at a time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fileflux.core.errors import Invalid
+from fileflux.storage_node.identity import claim_dataset, next_epoch
+
+
+def test_an_empty_dataset_becomes_a_new_node_and_stays_it(tmp_path: Path) -> None:
+    first = claim_dataset(tmp_path / "a")
+    other = claim_dataset(tmp_path / "b")
+    first.release()
+    again = claim_dataset(tmp_path / "a")
+
+    assert again.node_id == first.node_id != other.node_id
+    again.release()
+    other.release()
+
+
+def test_a_second_process_on_the_same_dataset_is_refused(tmp_path: Path) -> None:
+    dataset = claim_dataset(tmp_path)
+    program = (
+        "import sys; from pathlib import Path;"
+        "from fileflux.storage_node.identity import claim_dataset;"
+        "claim_dataset(Path(sys.argv[1]))"
+    )
+    refused = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode != 0
+    assert "another storage node runs on" in refused.stderr
+
+    dataset.release()
+    subprocess.run([sys.executable, "-c", program, tmp_path], check=True)
+
+
+def test_a_dataset_with_bundles_and_no_identity_is_not_taken_for_a_new_node(
+    tmp_path: Path,
+) -> None:
+    claim_dataset(tmp_path).release()
+    (tmp_path / "extents" / "0000000001.ffx").touch()
+    (tmp_path / "node-id").unlink()
+    with pytest.raises(Invalid, match="has bundles but no node-id"):
+        claim_dataset(tmp_path)
+
+
+def test_an_identity_that_is_no_uuid_is_refused_and_the_lock_given_back(tmp_path: Path) -> None:
+    claim_dataset(tmp_path).release()
+    right = (tmp_path / "node-id").read_text()
+    (tmp_path / "node-id").write_text("node one\n")
+    with pytest.raises(Invalid, match="not a UUID"):
+        claim_dataset(tmp_path)
+    (tmp_path / "node-id").write_text(right)
+
+    claim_dataset(tmp_path).release()
+
+
+def test_the_epoch_grows_with_every_start(tmp_path: Path) -> None:
+    assert [next_epoch(tmp_path, 0) for _ in range(3)] == [(1, False), (2, False), (3, False)]
+    assert sorted(os.listdir(tmp_path)) == ["epoch"]  # noqa: PTH208  # Names, whatever they are.
+
+
+@pytest.mark.parametrize("content", ["2\n", "", "two"])
+def test_an_epoch_that_went_backwards_is_noticed_and_not_used_again(
+    tmp_path: Path, content: str
+) -> None:
+    """The file was restored from an older copy, or damaged: others have seen epoch 7."""
+    (tmp_path / "epoch").write_text(content)
+
+    assert next_epoch(tmp_path, 7) == (8, True)
+    assert next_epoch(tmp_path, 8) == (9, False)
