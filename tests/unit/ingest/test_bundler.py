@@ -3,15 +3,12 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from fileflux.core.bundle_view import BundleIndexView, check_bundle
 from fileflux.core.changes import Actor, Outcome, PutObject
 from fileflux.core.checksum import Buffer
-from fileflux.core.clock import SystemClock
 from fileflux.core.errors import (
     BadDigest,
     QuorumNotReached,
@@ -19,7 +16,7 @@ from fileflux.core.errors import (
     SlowDown,
     Unavailable,
 )
-from fileflux.core.ids import BucketId, BundleId, Incarnation, NodeId, UploadId, UserId, new_id
+from fileflux.core.ids import BucketId, NodeId, UploadId, UserId, new_id
 from fileflux.core.model import (
     CHUNK_SIZE_BYTES,
     KIB,
@@ -31,82 +28,26 @@ from fileflux.core.model import (
     SizeClass,
     StorageClass,
 )
-from fileflux.events.codec import decode_events
-from fileflux.events.memory import MemoryBroker, MemoryFaults
-from fileflux.events.schema import UploadsSealed
+from fileflux.events.memory import MemoryFaults
 from fileflux.events.topics import BUNDLES_ASSIGNED, BUNDLES_COMMITTED, UPLOADS_SEALED
-from fileflux.ingest.bundler import EngineDependencies, UploadEngine, open_engine
-from fileflux.ingest.memory_pipeline import FixedPlacement, MemoryPipeline
-from fileflux.ingest.staging import MemoryHost, MemoryStaging
+from fileflux.ingest.memory_pipeline import MemoryWorld, open_memory_world
 from fileflux.ingest.upload import Finish, UploadIntent
 
-LANES, SLOTS = 4, 8
 NODES = tuple(NodeId(f"node-{n}") for n in range(4))
 STANDARD = StorageClass("STANDARD", 3, 2)
 RNG = random.Random(20_260)
 
 
-@dataclass(slots=True)
-class World:
-    broker: MemoryBroker
-    pipeline: MemoryPipeline
-    placement: FixedPlacement
-    host: MemoryHost
-    staging: MemoryStaging
-    engine: UploadEngine
-
-    def emitted(self) -> list[UploadsSealed]:
-        """Every seal as often as it was published."""
-        records = [r for lane in range(LANES) for r in self.broker.records(UPLOADS_SEALED, lane)]
-        events = [event for record in records for event in decode_events(record.value)]
-        return [event for event in events if isinstance(event, UploadsSealed)]
-
-    def sealed(self) -> list[UploadsSealed]:
-        """Every seal that was published, once."""
-        return list({seal.seal_id: seal for seal in self.emitted()}.values())
-
-    def staged(self, bundle_id: BundleId) -> BundleIndexView:
-        """The verified view of a staged bundle."""
-        data = self.host.files[self.staging.incarnation][bundle_id]
-        return check_bundle(lambda at, length: data[at : at + length])
-
-
-@asynccontextmanager
-async def open_world(
+def open_world(
     *, silence_s: float = 0.02, give_up_s: float = 5.0, budget_bytes: int = 256 * MIB
-) -> AsyncIterator[World]:
-    clock = SystemClock()
-    broker = MemoryBroker(clock=clock, lanes=LANES, slots=SLOTS)
-    pipeline = MemoryPipeline(broker, clock, lanes=LANES, slots=SLOTS)
-    placement, host = FixedPlacement(NODES), MemoryHost()
-    incarnation = Incarnation(new_id(RNG))
-    staging = MemoryStaging(host, incarnation, budget_bytes=budget_bytes)
-    engine = await open_engine(
-        EngineDependencies(
-            incarnation=incarnation,
-            broker=broker,
-            reader=pipeline,
-            direct=pipeline,
-            aborter=pipeline,
-            view=placement,
-            staging=staging,
-            lane_count=LANES,
-            slot_count=SLOTS,
-            silence_s=silence_s,
-            settle_timeout_s=give_up_s,
-        )
+) -> AbstractAsyncContextManager[MemoryWorld]:
+    return open_memory_world(
+        NODES, rng=RNG, silence_s=silence_s, give_up_s=give_up_s, budget_bytes=budget_bytes
     )
-    running = asyncio.create_task(pipeline.run())
-    try:
-        yield World(broker, pipeline, placement, host, staging, engine)
-    finally:
-        await engine.close(drain_s=1)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world() -> AsyncIterator[MemoryWorld]:
     async with open_world() as world:
         yield world
 
@@ -154,7 +95,7 @@ async def body_of(
         raise fails
 
 
-async def put(world: World, data: bytes, *, key: bytes = b"key", pieces: int = 1) -> Outcome:
+async def put(world: MemoryWorld, data: bytes, *, key: bytes = b"key", pieces: int = 1) -> Outcome:
     intent = intent_of(key)
     step = max(1, -(-len(data) // pieces))
     cut = [data[at : at + step] for at in range(0, len(data), step)]
@@ -174,7 +115,7 @@ def random_bytes(size: int) -> bytes:
 # --- small --------------------------------------------------------------------------------------
 
 
-async def test_a_small_upload_is_answered_with_the_outcome_of_its_seal(world: World) -> None:
+async def test_a_small_upload_is_answered_with_the_outcome_of_its_seal(world: MemoryWorld) -> None:
     outcome = await put(world, b"hello")
 
     assert outcome.ok
@@ -189,7 +130,7 @@ async def test_a_small_upload_is_answered_with_the_outcome_of_its_seal(world: Wo
 
 
 async def test_what_is_staged_is_the_bundle_that_the_seal_names_with_its_record(
-    world: World,
+    world: MemoryWorld,
 ) -> None:
     world.pipeline.moods = dict.fromkeys(NODES[2:], "silent")
     world.pipeline.settles = False
@@ -214,7 +155,7 @@ async def test_what_is_staged_is_the_bundle_that_the_seal_names_with_its_record(
     assert (await writing).ok
 
 
-async def test_uploads_that_wait_share_a_bundle_and_a_seal(world: World) -> None:
+async def test_uploads_that_wait_share_a_bundle_and_a_seal(world: MemoryWorld) -> None:
     outcomes = await asyncio.gather(
         *(put(world, bytes([n]) * 100, key=bytes([n])) for n in range(64))
     )
@@ -224,7 +165,7 @@ async def test_uploads_that_wait_share_a_bundle_and_a_seal(world: World) -> None
     assert len(world.sealed()) <= 4, "64 uploads at once are a few flushes, not 64"
 
 
-async def test_a_seal_of_many_large_metadata_stays_below_its_limit(world: World) -> None:
+async def test_a_seal_of_many_large_metadata_stays_below_its_limit(world: MemoryWorld) -> None:
     intents = [intent_of(bytes([n])) for n in range(200)]
     user = {"note": "x" * 6_000}
     await asyncio.gather(
@@ -233,14 +174,14 @@ async def test_a_seal_of_many_large_metadata_stays_below_its_limit(world: World)
             for i in intents
         )
     )
-    records = [r for lane in range(LANES) for r in world.broker.records(UPLOADS_SEALED, lane)]
+    records = [r for lane in range(world.lanes) for r in world.broker.records(UPLOADS_SEALED, lane)]
 
     assert len(records) >= 3
     assert max(len(record.value) for record in records) <= 512 * KIB
 
 
 async def test_a_body_that_fails_its_digest_leaves_nothing_and_touches_nobody(
-    world: World,
+    world: MemoryWorld,
 ) -> None:
     bad = intent_of(b"bad")
     good = asyncio.create_task(put(world, b"good"))
@@ -253,7 +194,7 @@ async def test_a_body_that_fails_its_digest_leaves_nothing_and_touches_nobody(
     assert all(c.upload_id != bad.upload_id for seal in world.sealed() for c in seal.changes)
 
 
-async def test_an_empty_body_is_a_direct_change_without_a_bundle(world: World) -> None:
+async def test_an_empty_body_is_a_direct_change_without_a_bundle(world: MemoryWorld) -> None:
     intent = intent_of(declared_size=0)
     outcome = await world.engine.write(body_of(), intent=intent, finish=finish_for(intent))
 
@@ -264,7 +205,7 @@ async def test_an_empty_body_is_a_direct_change_without_a_bundle(world: World) -
     assert (change.size, change.manifest) == (0, Manifest())
 
 
-async def test_staged_bytes_go_when_every_replica_is_there(world: World) -> None:
+async def test_staged_bytes_go_when_every_replica_is_there(world: MemoryWorld) -> None:
     await put(world, b"hello")
 
     await until(lambda: world.staging.used_bytes == 0)
@@ -311,7 +252,7 @@ async def test_fewer_usable_nodes_than_the_quorum_answer_503_at_once_and_abort_t
         await until(lambda: world.staging.used_bytes == 0)
 
 
-async def test_without_a_replica_set_nothing_is_staged(world: World) -> None:
+async def test_without_a_replica_set_nothing_is_staged(world: MemoryWorld) -> None:
     world.placement.down = set(NODES[1:])
     with pytest.raises(QuorumNotReached):
         await put(world, b"hello")
@@ -321,7 +262,7 @@ async def test_without_a_replica_set_nothing_is_staged(world: World) -> None:
 
 
 async def test_w_commits_are_enough_for_the_answer_and_the_latecomer_finds_the_bytes(
-    world: World,
+    world: MemoryWorld,
 ) -> None:
     world.placement.node_ids = NODES[:3]
     world.pipeline.moods = {NODES[0]: "silent"}
@@ -343,7 +284,7 @@ async def test_under_pressure_bytes_with_a_quorum_go_at_once() -> None:
 # --- silence ------------------------------------------------------------------------------------
 
 
-async def test_a_lost_answer_is_found_by_asking_the_database(world: World) -> None:
+async def test_a_lost_answer_is_found_by_asking_the_database(world: MemoryWorld) -> None:
     world.broker.faults = MemoryFaults(drop=1.0, topics=frozenset({"fileflux.uploads.completed"}))
     outcome = await put(world, b"hello")
 
@@ -352,7 +293,7 @@ async def test_a_lost_answer_is_found_by_asking_the_database(world: World) -> No
     assert len(world.sealed()) == 1
 
 
-async def test_a_lost_seal_is_emitted_again_once_w_nodes_have_committed(world: World) -> None:
+async def test_a_lost_seal_is_emitted_again_once_w_nodes_have_committed(world: MemoryWorld) -> None:
     world.broker.faults = MemoryFaults(drop=1.0, topics=frozenset({UPLOADS_SEALED}))
     writing = asyncio.create_task(put(world, b"hello"))
     await until(lambda: world.pipeline.committed)
@@ -363,7 +304,7 @@ async def test_a_lost_seal_is_emitted_again_once_w_nodes_have_committed(world: W
     assert len(assignments) == len(set(assignments)), "nobody is asked again for what is there"
 
 
-async def test_lost_assignments_go_to_the_same_nodes_again(world: World) -> None:
+async def test_lost_assignments_go_to_the_same_nodes_again(world: MemoryWorld) -> None:
     world.broker.faults = MemoryFaults(drop=1.0, topics=frozenset({BUNDLES_ASSIGNED}))
     writing = asyncio.create_task(put(world, b"hello"))
     await until(world.sealed)
@@ -374,7 +315,7 @@ async def test_lost_assignments_go_to_the_same_nodes_again(world: World) -> None
     assert {a.node_id for a in world.pipeline.assignments} == set(seal.bundles[0].nodes)
 
 
-async def test_lost_commits_are_learnt_from_the_rows(world: World) -> None:
+async def test_lost_commits_are_learnt_from_the_rows(world: MemoryWorld) -> None:
     world.broker.faults = MemoryFaults(drop=1.0, topics=frozenset({BUNDLES_COMMITTED}))
     world.pipeline.settles = False
     writing = asyncio.create_task(put(world, b"hello"))
@@ -384,7 +325,9 @@ async def test_lost_commits_are_learnt_from_the_rows(world: World) -> None:
     assert (await writing).ok
 
 
-async def test_a_suspect_node_that_is_silent_is_replaced_and_only_that_one(world: World) -> None:
+async def test_a_suspect_node_that_is_silent_is_replaced_and_only_that_one(
+    world: MemoryWorld,
+) -> None:
     world.pipeline.moods = dict.fromkeys(NODES[:2], "silent")
     world.placement.node_ids = NODES[:3]
     writing = asyncio.create_task(put(world, b"hello"))
@@ -435,7 +378,7 @@ async def test_with_the_database_down_the_outcome_is_unknown_never_a_lie() -> No
         assert world.staging.used_bytes > 0, "it may still apply"
 
 
-async def test_a_broker_that_comes_back_in_time_costs_only_time(world: World) -> None:
+async def test_a_broker_that_comes_back_in_time_costs_only_time(world: MemoryWorld) -> None:
     world.broker.stop()
     writing = asyncio.create_task(put(world, b"hello"))
     await asyncio.sleep(0.05)
@@ -469,7 +412,7 @@ async def test_events_doubled_reordered_late_and_lost_change_no_outcome(seed: in
     ],
 )
 async def test_a_large_upload_has_a_bundle_per_chunk_and_one_seal(
-    world: World, size: int, chunks: int
+    world: MemoryWorld, size: int, chunks: int
 ) -> None:
     world.placement.node_ids = NODES[:3]
     world.pipeline.moods = {NODES[0]: "silent"}
@@ -492,7 +435,7 @@ async def test_a_large_upload_has_a_bundle_per_chunk_and_one_seal(
         assert (view.header.size, view.header.crc) == (bundle.size, bundle.crc)
 
 
-def stored_bytes(world: World, manifest: Manifest) -> bytes:
+def stored_bytes(world: MemoryWorld, manifest: Manifest) -> bytes:
     files = world.host.files[world.staging.incarnation]
     found = b""
     for chunk in manifest.chunks:
@@ -501,7 +444,7 @@ def stored_bytes(world: World, manifest: Manifest) -> bytes:
     return found
 
 
-async def test_a_body_of_unknown_size_that_grows_is_streamed_whole(world: World) -> None:
+async def test_a_body_of_unknown_size_that_grows_is_streamed_whole(world: MemoryWorld) -> None:
     data = random_bytes(SMALL_OBJECT_BYTES_MAX + 70 * KIB)
     intent = intent_of()
     pieces = [data[at : at + 64 * KIB] for at in range(0, len(data), 64 * KIB)]
@@ -513,7 +456,7 @@ async def test_a_body_of_unknown_size_that_grows_is_streamed_whole(world: World)
     assert seal.changes[0].upload_id == intent.upload_id
 
 
-async def test_nodes_pull_the_first_chunks_before_the_last_ones_arrived(world: World) -> None:
+async def test_nodes_pull_the_first_chunks_before_the_last_ones_arrived(world: MemoryWorld) -> None:
     seen_before_end: list[int] = []
     data = random_bytes(3 * CHUNK_SIZE_BYTES)
     intent = intent_of(declared_size=len(data))
@@ -526,7 +469,7 @@ async def test_nodes_pull_the_first_chunks_before_the_last_ones_arrived(world: W
     assert seen_before_end[0] >= 3, "the first chunk was assigned while the body streamed"
 
 
-async def test_at_most_four_chunks_wait_for_their_quorum(world: World) -> None:
+async def test_at_most_four_chunks_wait_for_their_quorum(world: MemoryWorld) -> None:
     world.pipeline.moods = dict.fromkeys(NODES, "silent")
     taken = 0
 
@@ -551,7 +494,7 @@ async def test_at_most_four_chunks_wait_for_their_quorum(world: World) -> None:
 
 
 async def test_a_large_body_that_breaks_off_leaves_no_seal_and_no_staged_bytes(
-    world: World,
+    world: MemoryWorld,
 ) -> None:
     intent = intent_of(declared_size=3 * CHUNK_SIZE_BYTES)
     pieces = [bytes(MIB)] * 20
@@ -566,7 +509,7 @@ async def test_a_large_body_that_breaks_off_leaves_no_seal_and_no_staged_bytes(
     assert len(world.engine.pipeline.seals) == 0
 
 
-async def test_a_large_upload_cancelled_while_it_streams_leaves_nothing(world: World) -> None:
+async def test_a_large_upload_cancelled_while_it_streams_leaves_nothing(world: MemoryWorld) -> None:
     arrived = asyncio.Event()
 
     async def body() -> AsyncIterator[Buffer]:
@@ -587,7 +530,9 @@ async def test_a_large_upload_cancelled_while_it_streams_leaves_nothing(world: W
     assert world.sealed() == []
 
 
-async def test_a_large_upload_whose_nodes_all_refuse_fails_without_a_seal(world: World) -> None:
+async def test_a_large_upload_whose_nodes_all_refuse_fails_without_a_seal(
+    world: MemoryWorld,
+) -> None:
     world.pipeline.moods = dict.fromkeys(NODES, "refuses")
     intent = intent_of(declared_size=6 * CHUNK_SIZE_BYTES)
     pieces: Sequence[bytes] = [bytes(MIB)] * 48
@@ -598,7 +543,9 @@ async def test_a_large_upload_whose_nodes_all_refuse_fails_without_a_seal(world:
     await until(lambda: world.staging.used_bytes == 0)
 
 
-async def test_a_client_that_leaves_after_its_body_does_not_stop_the_upload(world: World) -> None:
+async def test_a_client_that_leaves_after_its_body_does_not_stop_the_upload(
+    world: MemoryWorld,
+) -> None:
     world.pipeline.settles = False
     intent = intent_of(declared_size=2 * MIB)
     writing = asyncio.create_task(
@@ -619,7 +566,7 @@ async def test_a_client_that_leaves_after_its_body_does_not_stop_the_upload(worl
 # --- the end ------------------------------------------------------------------------------------
 
 
-async def test_closing_settles_what_is_in_flight(world: World) -> None:
+async def test_closing_settles_what_is_in_flight(world: MemoryWorld) -> None:
     writing = [asyncio.create_task(put(world, bytes([n]))) for n in range(10)]
     await asyncio.sleep(0)
     await world.engine.close(drain_s=5)
@@ -629,7 +576,7 @@ async def test_closing_settles_what_is_in_flight(world: World) -> None:
         await put(world, b"too late")
 
 
-async def test_a_dead_worker_is_a_problem_that_health_can_tell(world: World) -> None:
+async def test_a_dead_worker_is_a_problem_that_health_can_tell(world: MemoryWorld) -> None:
     assert world.engine.problem() is None
     (consumer,) = [t for t in world.engine._workers if t.get_name() == "the lane's consumer"]
     consumer.cancel()

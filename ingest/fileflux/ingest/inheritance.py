@@ -1,0 +1,138 @@
+"""What the dead leave: the first living worker serves it, settles it, and deletes the rest.
+
+Nodes go on pulling a dead incarnation's bundles until each seal has settled or can no longer
+settle; accepted asynchronous uploads are driven to their end. Nobody waits for the others any more:
+their clients' connections died with the incarnation.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from fileflux.core.bundle_format import parse_header
+from fileflux.core.bundle_records import HEADER_SIZE_BYTES
+from fileflux.core.clock import Clock
+from fileflux.core.errors import Corrupt, FileFluxError, FormatInvalid
+from fileflux.core.ids import BundleId, SealId
+from fileflux.core.telemetry import get_logger
+from fileflux.ingest.redrive import Redriver, parse_note
+from fileflux.ingest.settling import SettlementReader
+from fileflux.ingest.staging import Inheritance, StagingHost
+
+log = get_logger(__name__)
+
+LOOK_S: Final = 10.0
+ASK_S: Final = 5.0
+ASK_DEADLINE_S: Final = 5.0
+SEALS_ASKED_MAX: Final = 256
+SEAL_LIFE_S: Final = 75.0
+"""A seal published just before the death is alive for 60 s, by the database's clock."""
+DRIVES_AT_ONCE_MAX: Final = 8
+
+
+class Heir:
+    """Adopts one dead incarnation after another. `run` has an owner."""
+
+    def __init__(
+        self,
+        host: StagingHost,
+        reader: SettlementReader,
+        redriver: Redriver,
+        *,
+        clock: Clock,
+        seal_life_s: float = SEAL_LIFE_S,
+    ) -> None:
+        self._host = host
+        self._reader = reader
+        self._redriver = redriver
+        self._clock = clock
+        self._seal_life_s = seal_life_s
+        self._driving = asyncio.Semaphore(DRIVES_AT_ONCE_MAX)
+
+    async def run(self) -> None:
+        """Until cancelled: look for the dead, and settle what they left."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                inheritance = await self._adopt()
+                if inheritance is None:
+                    await self._clock.sleep(LOOK_S)
+                else:
+                    tasks.create_task(self._settle_safely(inheritance), name="settle the dead")
+
+    async def settle(self, inheritance: Inheritance) -> None:
+        """Serve, settle and discard one dead incarnation."""
+        notes = await inheritance.read_notes()
+        log.info(
+            "a dead incarnation is settled",
+            incarnation=inheritance.incarnation.hex(),
+            bundles=len(inheritance.bundle_ids),
+            accepted=len(notes),
+        )
+        noted = {b.bundle_id for note in notes.values() for b in parse_note(note).bundles}
+        others = [each for each in inheritance.bundle_ids if each not in noted]
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._serve(inheritance, others), name="serve the dead's bundles")
+            for note in notes.values():
+                tasks.create_task(self._drive(inheritance, note), name="drive an accepted upload")
+        await inheritance.discard()
+
+    async def _adopt(self) -> Inheritance | None:
+        try:
+            return await self._host.adopt()
+        except (FileFluxError, OSError) as error:
+            log.info("the staging cannot be looked through", problem=str(error))
+            return None
+
+    async def _settle_safely(self, inheritance: Inheritance) -> None:
+        """The boundary of one inheritance: what fails here is kept, and must not stop the others.
+
+        The lock stays ours until this process ends; then somebody else tries.
+        """
+        try:
+            await self.settle(inheritance)
+        except* (FileFluxError, OSError):
+            log.exception(
+                "a dead incarnation cannot be settled", incarnation=inheritance.incarnation.hex()
+            )
+
+    async def _drive(self, inheritance: Inheritance, note: bytes) -> None:
+        async with self._driving:
+            await self._redriver.drive(note, inheritance)
+
+    async def _serve(self, inheritance: Inheritance, bundle_ids: Sequence[BundleId]) -> None:
+        """Return when no seal can need these bundles any more."""
+        until_s = self._clock.monotonic_s() + self._seal_life_s
+        waiting = await self._by_seal(inheritance, bundle_ids)
+        while waiting and self._clock.monotonic_s() < until_s:
+            for seal_id in await self._settled(waiting):
+                await inheritance.delete(waiting.pop(seal_id))
+            if waiting:
+                await self._clock.sleep(ASK_S)
+        await inheritance.delete([b for rest in waiting.values() for b in rest])
+
+    async def _settled(self, waiting: Mapping[SealId, list[BundleId]]) -> list[SealId]:
+        """Return which of the seals (the first few) have settled; none while nobody can say."""
+        asked: dict[SealId, Sequence[BundleId]] = dict.fromkeys(list(waiting)[:SEALS_ASKED_MAX], ())
+        try:
+            async with asyncio.timeout(ASK_DEADLINE_S):
+                states = await self._reader.seal_states(asked)
+        except (FileFluxError, TimeoutError) as error:
+            log.info("settlements cannot be asked for", problem=str(error))
+            return []
+        return [seal_id for seal_id, state in states.items() if state.settlement is not None]
+
+    async def _by_seal(
+        self, inheritance: Inheritance, bundle_ids: Sequence[BundleId]
+    ) -> dict[SealId, list[BundleId]]:
+        """Return the bundles by the seal that their header names."""
+        found: dict[SealId, list[BundleId]] = {}
+        for bundle_id in bundle_ids:
+            try:
+                reader = await self._host.open(inheritance.incarnation, bundle_id)
+                header = parse_header(await reader.read(0, HEADER_SIZE_BYTES))
+                reader.close()
+            except (FormatInvalid, Corrupt):
+                await inheritance.delete([bundle_id])
+            else:
+                found.setdefault(header.seal_id, []).append(bundle_id)
+        return found
