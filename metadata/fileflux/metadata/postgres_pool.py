@@ -6,8 +6,9 @@ all of it, and every statement here is a look-up by key. CockroachDB gets no ses
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import asyncpg
 
@@ -46,16 +47,17 @@ class Connections:
 
     async def take(self) -> Connection:
         """Return a connection nobody else has; raises what `LOST` lists."""
-        connection: Connection = await self._pool.acquire(timeout=CONNECT_TIMEOUT_S)
-        return connection
+        # The pool's proxy has the connection's methods, but no common type.
+        return cast("Connection", await self._pool.acquire(timeout=CONNECT_TIMEOUT_S))
 
     async def give_back(self, connection: Connection) -> None:
-        """Return it to the pool. Cannot be interrupted half-way."""
-        await asyncio.shield(self._pool.release(connection))
+        """Return it to the pool."""
+        await self._pool.release(cast("Any", connection))  # Shields itself.
 
     async def abandon(self, connection: Connection) -> None:
         """Close it at once, whatever it is doing: its transaction rolls back on the server."""
-        connection.terminate()
+        with contextlib.suppress(asyncpg.InterfaceError):  # It was lost, and left the pool itself.
+            connection.terminate()
         await self.give_back(connection)
 
     async def close(self) -> None:

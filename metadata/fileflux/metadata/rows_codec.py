@@ -4,8 +4,8 @@ Metadata and configuration are JSONB, so that a person can read them in the data
 outcomes are bytes with a version of their own.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -27,8 +27,14 @@ from fileflux.metadata.rows import (
     UserRow,
 )
 
-Found = Mapping[str, Any]
-"""A record as the driver returns it."""
+
+class Found(Protocol):
+    """A record as the driver returns it."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+    def items(self) -> Iterable[tuple[str, Any]]: ...
+
 
 _OUTCOMES: Final = tuple[Outcome, ...]
 
@@ -148,23 +154,23 @@ def holder_row(found: Found) -> HolderRow:
 
 
 def user_row(found: Found) -> UserRow:
-    return UserRow(**dict(found))
+    return UserRow(**dict(found.items()))
 
 
 def key_row(found: Found) -> KeyRow:
-    return KeyRow(**dict(found))
+    return KeyRow(**dict(found.items()))
 
 
 def node_row(found: Found) -> NodeRow:
-    return NodeRow(**dict(found))
+    return NodeRow(**dict(found.items()))
 
 
 def async_row(found: Found) -> AsyncRow:
-    return AsyncRow(**dict(found))
+    return AsyncRow(**dict(found.items()))
 
 
 def replica_row(found: Found) -> ReplicaRow:
-    return ReplicaRow(**dict(found))
+    return ReplicaRow(**dict(found.items()))
 
 
 def settlement_row(found: Found) -> Settlement:
