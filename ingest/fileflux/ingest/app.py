@@ -24,6 +24,7 @@ from fileflux.ingest.operation_handlers import HANDLERS
 from fileflux.ingest.operations import Level, Operation
 from fileflux.ingest.parsed_request import RawRequest, parse_request
 from fileflux.ingest.request_metrics import RequestMetrics
+from fileflux.ingest.respond_async import is_status_request, upload_status
 from fileflux.ingest.routes import check_implemented, route
 from fileflux.ingest.s3_errors import RequestNames, new_request_id, render
 
@@ -80,6 +81,8 @@ class S3App:
         call = request.call(verified)
         if verified.scheme is Scheme.SIGV4_QUERY:
             call.request = with_hoisted_headers(call.request)
+        if is_status_request(call):
+            return await upload_status(call, self._deps)
         operation = route(call.request)
         request.operation = operation.name
         check_implemented(operation)

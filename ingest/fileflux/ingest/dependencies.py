@@ -8,8 +8,7 @@ from fileflux.core.clock import Clock
 from fileflux.core.ids import UploadId, new_id
 from fileflux.core.model import StorageClass
 from fileflux.ingest.admission import Admission
-
-# asynchronous
+from fileflux.ingest.asynchronous import AsyncUploads
 from fileflux.ingest.auth import AuthSettings, CredentialStore
 from fileflux.ingest.basic import ArgonPasswords
 from fileflux.ingest.bucket_directory import BucketDirectory
@@ -29,7 +28,7 @@ class Dependencies:
     lookup: ManifestLookup
     objects: ObjectReader
     admission: Admission
-    asynchronous: None
+    asynchronous: AsyncUploads | None
     credentials: CredentialStore
     passwords: ArgonPasswords
     auth: AuthSettings

@@ -1,5 +1,7 @@
 """PutObject: bytes verified and staged, durable on W nodes, visible, recorded. In that order."""
 
+from dataclasses import dataclass
+
 from fileflux.core.changes import Outcome, PutObject
 from fileflux.core.errors import PreconditionFailed
 from fileflux.core.model import Manifest, ObjectMeta, StorageClass, WriteConditions
@@ -9,45 +11,62 @@ from fileflux.ingest.conditions import write_conditions
 from fileflux.ingest.dependencies import Dependencies
 from fileflux.ingest.object_headers import checksum_headers, stored_headers
 from fileflux.ingest.s3_errors import S3Error, outcome_error
-from fileflux.ingest.upload import UploadIntent
+from fileflux.ingest.upload import Finish, UploadIntent
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRequest:
+    """An upload that may begin: its verified body, its intent, and what makes its change."""
+
+    body: BodyReader
+    intent: UploadIntent
+    finish: Finish
+    conditions: WriteConditions
 
 
 async def put_object(call: Call, deps: Dependencies) -> Answer:
     """Store one object version; answer when it is durable and visible."""
+    request = prepare_put(call, deps)
+    async with deps.admission.upload(request.body.plan.size, request.intent.storage_class):
+        await precheck(call, deps, request.conditions)
+        outcome = await deps.engine.write(
+            aiter(request.body), intent=request.intent, finish=request.finish
+        )
+    return put_answer(settled(call, deps, outcome))
+
+
+def prepare_put(call: Call, deps: Dependencies) -> StoreRequest:
+    """Check the headers; read nothing of the body yet."""
     stored = stored_headers(call.headers)
     conditions = write_conditions(call.headers)
     body = call.body(deps.clock)
-    storage_class = class_of(call, deps)
-    async with deps.admission.upload(body.plan.size, storage_class):
-        await precheck(call, deps, conditions)
-        intent = UploadIntent(
-            upload_id=deps.new_upload_id(),
-            bucket_id=call.bucket.bucket_id,
-            bucket=call.bucket.name,
-            key=call.key,
-            storage_class=storage_class,
-            received_us=call.received_us,
-            declared_size=body.plan.size,
+    intent = UploadIntent(
+        upload_id=deps.new_upload_id(),
+        bucket_id=call.bucket.bucket_id,
+        bucket=call.bucket.name,
+        key=call.key,
+        storage_class=class_of(call, deps),
+        received_us=call.received_us,
+        declared_size=body.plan.size,
+    )
+
+    def finish(size: int, manifest: Manifest) -> PutObject:
+        return PutObject(
+            upload_id=intent.upload_id,
+            actor=call.actor,
+            at_us=call.received_us,
+            bucket_id=intent.bucket_id,
+            bucket=intent.bucket,
+            key=intent.key,
+            size=size,
+            etag=body.result.md5_hex,
+            meta=meta_of(stored, body),
+            manifest=manifest,
+            storage_class=intent.storage_class.name,
+            conditions=conditions,
         )
 
-        def finish(size: int, manifest: Manifest) -> PutObject:
-            return PutObject(
-                upload_id=intent.upload_id,
-                actor=call.actor,
-                at_us=call.received_us,
-                bucket_id=intent.bucket_id,
-                bucket=intent.bucket,
-                key=intent.key,
-                size=size,
-                etag=body.result.md5_hex,
-                meta=meta_of(stored, body),
-                manifest=manifest,
-                storage_class=storage_class.name,
-                conditions=conditions,
-            )
-
-        outcome = await deps.engine.write(aiter(body), intent=intent, finish=finish)
-    return put_answer(settled(call, deps, outcome))
+    return StoreRequest(body, intent, finish, conditions)
 
 
 def class_of(call: Call, deps: Dependencies) -> StorageClass:

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import socket
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +18,7 @@ from fileflux.events.kafka import open_kafka
 from fileflux.events.ports import Broker
 from fileflux.ingest.admission import Admission, MemoryBudget
 from fileflux.ingest.app import S3App
+from fileflux.ingest.asynchronous import AsyncUploads
 from fileflux.ingest.auth import AuthSettings
 from fileflux.ingest.basic import ArgonPasswords
 from fileflux.ingest.bucket_directory import BucketDirectory
@@ -27,7 +27,9 @@ from fileflux.ingest.canary import Canary
 from fileflux.ingest.chunk_cache import ChunkCache
 from fileflux.ingest.dependencies import Dependencies
 from fileflux.ingest.identities import DatabaseIdentities
+from fileflux.ingest.inheritance import Heir
 from fileflux.ingest.reading import ManifestLookup, ObjectReader
+from fileflux.ingest.redrive import Redriver
 from fileflux.ingest.replica_reader import ReplicaReader
 from fileflux.ingest.root_user import ensure_root
 from fileflux.ingest.settings import IngestSettings
@@ -54,28 +56,63 @@ class _Store:
     direct: DirectWriter
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a worker is built of, in the order in which it is opened."""
+
+    settings: IngestSettings
+    store: _Store
+    broker: Broker
+    view: MapView
+    client: NodeClient
+    host: FileHost
+    staging: FileStaging
+    incarnation: Incarnation
+
+
 async def run_worker(settings: IngestSettings, stopping: asyncio.Event, *, shared: bool) -> None:
     """Serve until `stopping`. `shared`: other workers listen on the same port."""
     async with AsyncExitStack() as stack:
-        clock, rng = SystemClock(), random.SystemRandom()
-        incarnation = Incarnation(new_id(rng))
-        broker = open_kafka(settings, clock)
-        stack.push_async_callback(broker.close)
-        await broker.ensure_topics()
-        store = await _open_store(settings, stack, rng)
-        view = MapView(broker, clock=clock)
-        await view.start()
-        stack.push_async_callback(view.close)
-        client = NodeClient(_secret(settings), clock, timeout_s=settings.node_timeout_s)
-        stack.push_async_callback(client.close)
-        internal = bound_socket(settings.host, settings.internal_port)
-        staging = await _serve_staging(settings, stack, incarnation, internal)
-        engine = await _open_engine(settings, stack, incarnation, broker, store, view, staging)
-        deps = _dependencies(settings, engine, store, view, staging, client)
-        await ensure_root(
-            deps, settings.root_access_key, settings.root_secret_key.get_secret_value()
+        parts = await _open_parts(settings, stack)
+        engine = await _open_engine(parts)
+        stack.push_async_callback(engine.close)
+        redriver = Redriver(
+            engine.pipeline,
+            parts.store.reader,
+            SealAborter(parts.store.database),
+            clock=SystemClock(),
         )
-        await _serve(settings, stack, deps, stopping, view=view, shared=shared)
+        uploads = AsyncUploads(
+            engine,
+            staging=parts.staging,
+            direct=parts.store.direct,
+            states=parts.store.reader,
+            redriver=redriver,
+        )
+        stack.push_async_callback(uploads.close)
+        heir = Heir(parts.host, parts.store.reader, redriver, clock=SystemClock())
+        inheriting = asyncio.create_task(heir.run(), name="inherit from the dead")
+        stack.callback(inheriting.cancel)
+        deps = _dependencies(parts, engine, uploads)
+        root_secret = settings.root_secret_key.get_secret_value()
+        await ensure_root(deps, settings.root_access_key, root_secret)
+        await _serve(settings, stack, deps, stopping, view=parts.view, shared=shared)
+
+
+async def _open_parts(settings: IngestSettings, stack: AsyncExitStack) -> _Parts:
+    clock, rng = SystemClock(), random.SystemRandom()
+    broker = open_kafka(settings, clock)
+    stack.push_async_callback(broker.close)
+    await broker.ensure_topics()
+    store = await _open_store(settings, stack, rng)
+    view = MapView(broker, clock=clock)
+    await view.start()
+    stack.push_async_callback(view.close)
+    client = NodeClient(_secret(settings), clock, timeout_s=settings.node_timeout_s)
+    stack.push_async_callback(client.close)
+    incarnation = Incarnation(new_id(rng))
+    host, staging = await _open_staging(settings, stack, incarnation)
+    return _Parts(settings, store, broker, view, client, host, staging, incarnation)
 
 
 async def _open_store(
@@ -89,13 +126,11 @@ async def _open_store(
     return _Store(database, PostgresReader(connections), direct)
 
 
-async def _serve_staging(
-    settings: IngestSettings,
-    stack: AsyncExitStack,
-    incarnation: Incarnation,
-    internal: socket.socket,
-) -> FileStaging:
+async def _open_staging(
+    settings: IngestSettings, stack: AsyncExitStack, incarnation: Incarnation
+) -> tuple[FileHost, FileStaging]:
     """Serve every incarnation's bundles of this host, and open ours."""
+    internal = bound_socket(settings.host, settings.internal_port)
     base_url = settings.advertised_url or f"http://{settings.host}:{internal.getsockname()[1]}"
     host = FileHost(settings.staging_dir, base_url=base_url)
     api = StagingApi(host, secret=_secret(settings), clock=SystemClock())
@@ -109,80 +144,67 @@ async def _serve_staging(
     )
     await server.start(internal)
     stack.push_async_callback(server.stop)
-    return staging
+    return host, staging
 
 
-async def _open_engine(
-    settings: IngestSettings,
-    stack: AsyncExitStack,
-    incarnation: Incarnation,
-    broker: Broker,
-    store: _Store,
-    view: MapView,
-    staging: FileStaging,
-) -> UploadEngine:
-    engine = await open_engine(
+async def _open_engine(parts: _Parts) -> UploadEngine:
+    settings = parts.settings
+    return await open_engine(
         EngineDependencies(
-            incarnation=incarnation,
-            broker=broker,
-            reader=store.reader,
-            direct=store.direct,
-            aborter=SealAborter(store.database),
-            view=view,
-            staging=staging,
+            incarnation=parts.incarnation,
+            broker=parts.broker,
+            reader=parts.store.reader,
+            direct=parts.store.direct,
+            aborter=SealAborter(parts.store.database),
+            view=parts.view,
+            staging=parts.staging,
             lane_count=settings.lanes,
             slot_count=settings.slots,
             silence_s=settings.silence_s,
             settle_timeout_s=settings.settle_timeout_s,
         )
     )
-    stack.push_async_callback(engine.close)
-    return engine
 
 
-def _dependencies(
-    settings: IngestSettings,
-    engine: UploadEngine,
-    store: _Store,
-    view: MapView,
-    staging: FileStaging,
-    client: NodeClient,
-) -> Dependencies:
-    clock = SystemClock()
+def _dependencies(parts: _Parts, engine: UploadEngine, uploads: AsyncUploads) -> Dependencies:
+    clock, settings, reader = SystemClock(), parts.settings, parts.store.reader
     memory = MemoryBudget(settings.memory_bytes)
     master_key = bytes.fromhex(settings.master_key.get_secret_value())
-    identities = DatabaseIdentities(store.reader, master_key, clock)
-    replicas = ReplicaReader(client, view, store.reader, clock=clock, hedge_s=settings.hedge_s)
+    identities = DatabaseIdentities(reader, master_key, clock)
+    replicas = ReplicaReader(
+        parts.client, parts.view, reader, clock=clock, hedge_s=settings.hedge_s
+    )
+    cache = ChunkCache(settings.cache_bytes)
     return Dependencies(
         engine=engine,
-        direct=store.direct,
-        reader=store.reader,
-        buckets=BucketDirectory(store.reader, clock),
-        lookup=ManifestLookup(store.reader),
-        objects=ObjectReader(
-            store.reader, replicas, cache=ChunkCache(settings.cache_bytes), memory=memory
-        ),
+        direct=parts.store.direct,
+        reader=reader,
+        buckets=BucketDirectory(reader, clock),
+        lookup=ManifestLookup(reader),
+        objects=ObjectReader(reader, replicas, cache=cache, memory=memory),
         admission=Admission(
-            staging=staging,
+            staging=parts.staging,
             seals=engine.pipeline.seals,
             listener=engine.completions,
             clock=clock,
             memory=memory,
             requests_max=settings.requests_max,
         ),
-        asynchronous=None,
+        asynchronous=uploads,
         credentials=identities,
         passwords=ArgonPasswords(identities),
-        auth=AuthSettings(
-            region=settings.region,
-            domains=tuple(name.strip().lower() for name in settings.domains.split(",") if name),
-        ),
+        auth=_auth_settings(settings),
         clock=clock,
         classes=settings.storage_classes,
         default_class=settings.default_class,
         master_key=master_key,
         open_registration=settings.open_registration,
     )
+
+
+def _auth_settings(settings: IngestSettings) -> AuthSettings:
+    names = (name.strip().lower() for name in settings.domains.split(","))
+    return AuthSettings(region=settings.region, domains=tuple(filter(None, names)))
 
 
 async def _serve(
