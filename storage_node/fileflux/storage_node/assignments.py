@@ -6,7 +6,9 @@ that it holds is answered with the same confirmation again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -22,7 +24,7 @@ from fileflux.events.schema import BundleAssigned, BundleCommitted, BundleRefuse
 from fileflux.storage_node.answers import Answers
 from fileflux.storage_node.bundle_store import BundleStore, IncomingBundle
 from fileflux.storage_node.fence import Fence
-from fileflux.storage_node.positions import OpenRecord, PositionTracker
+from fileflux.storage_node.positions import OpenRecord, PositionTracker, StoredPosition
 from fileflux.storage_node.pulls import PullFailed, Pulls
 
 log = get_logger(__name__)
@@ -31,6 +33,15 @@ OPEN_ASSIGNMENTS_MAX: Final = 1_024
 """Read and not yet answered. Beyond it the broker keeps them."""
 APPEND_BUNDLES_MAX: Final = 256
 APPEND_BYTES_MAX: Final = 32 * MIB
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Who deals with a bundle now. `was_taken`: somebody did before, while others waited."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+    was_taken: bool = False
 
 
 class Assignments:
@@ -58,7 +69,7 @@ class Assignments:
         self._tracker = PositionTracker()
         self._slots = asyncio.Semaphore(OPEN_ASSIGNMENTS_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_progress: dict[BundleId, asyncio.Future[None]] = {}
+        self._turns: dict[BundleId, _Turn] = {}
         self._appends: Batcher[IncomingBundle, str | None] = Batcher(
             self._append,
             items_max=APPEND_BUNDLES_MAX,
@@ -85,7 +96,7 @@ class Assignments:
                 task = asyncio.get_running_loop().create_task(self._deal_with(assigned))
                 self._tasks.add(task)
                 task.add_done_callback(partial(self._dealt_with, entry))
-        self._remember()
+        self._remember(self._tracker.settled())
 
     async def drain(self, *, deadline_s: float) -> None:
         """Wait for what was begun; give the rest up, to be read again by the next process."""
@@ -103,11 +114,9 @@ class Assignments:
             # A boundary: the assignment's. Whoever waits assigns again.
             log.error("an assignment failed", exc_info=task.exception())
             NODE_ASSIGNMENTS.labels("failed").inc()
-        self._tracker.finish(entry)
-        self._remember()
+        self._remember(self._tracker.finish(entry))
 
-    def _remember(self) -> None:
-        position = self._tracker.settled()
+    def _remember(self, position: StoredPosition | None) -> None:
         if position is not None:
             self._store.remember(position)
 
@@ -118,15 +127,23 @@ class Assignments:
         if received_us > assigned.expires_at_us:
             NODE_ASSIGNMENTS.labels("expired").inc()
             return
-        while (other := self._in_progress.get(assigned.bundle_id)) is not None:
-            await asyncio.wait([other])
-        done = self._in_progress[assigned.bundle_id] = asyncio.get_running_loop().create_future()
-        try:
+        async with self._alone_with(assigned.bundle_id):
             answer = await self._answer(assigned, received_us)
-        finally:
-            del self._in_progress[assigned.bundle_id]
-            done.set_result(None)
         await self._answers.send(assigned.lane, answer)
+
+    @asynccontextmanager
+    async def _alone_with(self, bundle_id: BundleId) -> AsyncIterator[None]:
+        """One assignment of a bundle at a time: the next one finds it held."""
+        turn = self._turns.setdefault(bundle_id, _Turn())
+        turn.users += 1
+        try:
+            async with turn.lock:
+                yield
+                turn.was_taken = True
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[bundle_id]
 
     async def _answer(
         self, assigned: BundleAssigned, received_us: int
@@ -150,7 +167,11 @@ class Assignments:
 
     def _may_be_held(self, assigned: BundleAssigned) -> bool:
         """A look into the index is spared where it cannot find anything: the usual case."""
-        return assigned.attempt > 0 or assigned.assigned_us < self._started_us
+        return (
+            assigned.attempt > 0
+            or assigned.assigned_us < self._started_us
+            or self._turns[assigned.bundle_id].was_taken
+        )
 
     def _confirm_held(
         self, assigned: BundleAssigned, held: InventoryItem, received_us: int

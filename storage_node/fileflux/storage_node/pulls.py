@@ -62,8 +62,8 @@ class ByteBudget:
             try:
                 await turn
             except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self._give_back(count)
+                # Its turn had come, or those behind it may go now.
+                self._give_back(count if turn.done() and not turn.cancelled() else 0)
                 raise
         else:
             self._free -= count
