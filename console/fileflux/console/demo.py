@@ -1,5 +1,6 @@
 """`make demo`: the whole system, a real directory stored and fetched, every byte compared."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -9,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from fileflux.console.upload_story import tell_uploads
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,10 +21,13 @@ from rich.progress import (
 )
 
 from fileflux.console.cluster import Cluster
+from fileflux.console.commands_audit import last_upload
 from fileflux.console.demo_files import DemoFiles, collect
 from fileflux.console.dev import START_PROBLEMS
 from fileflux.console.services import ClusterOptions
 from fileflux.console.steps import Step
+from fileflux.console.upload_story import reasons_of, show_hops, show_places
+from fileflux.console.wiring import find_surroundings, open_broker
 
 CLIENT_SCRIPT: Final = Path(__file__).with_name("demo_client.py")
 BUCKET: Final = "demo"
@@ -142,5 +145,19 @@ def _tell(out: Console, cluster: Cluster, bucket: str, found: DemoFiles) -> None
     """Where some files' bundles live and why there; the hops of one upload with their times."""
     step = max(1, len(found.files) // SHOWN_KEYS)
     keys = [key for key, _ in found.files[1::step]][:SHOWN_KEYS]
-    out.print()
-    tell_uploads(out, cluster.backends, bucket, keys)
+    out.print("\nwhere some files live, and why there")
+    asyncio.run(_tell_uploads(out, cluster, bucket, keys))
+
+
+async def _tell_uploads(out: Console, cluster: Cluster, bucket: str, keys: list[str]) -> None:
+    where = find_surroundings(cluster.data.root)
+    last = None
+    async with open_broker(where) as broker:
+        for key in keys:
+            record = await last_upload(where, bucket, key.encode())
+            if record is not None:
+                show_places(out, record, await reasons_of(broker, record))
+                last = record
+    if last is not None:
+        out.print("\nthe events of the last one")
+        show_hops(out, last)

@@ -1,0 +1,158 @@
+"""`fileflux audit tail | verify` and `fileflux trace`: the log of every change, read by people."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from fileflux.console.upload_story import as_json as story_as_json
+from fileflux.console.upload_story import reasons_of, show_hops, show_places
+from fileflux.console.wiring import (
+    NoSurroundings,
+    Surroundings,
+    find_surroundings,
+    open_broker,
+    open_metadata,
+)
+from fileflux.core.errors import FileFluxError
+from fileflux.events.topics import AUDIT
+from fileflux.metadata.audit_log import (
+    Verified,
+    history_of,
+    records_from,
+    verify_database,
+    verify_topic,
+)
+from fileflux.metadata.chain import FIRST_POSITION, NumberedRecord
+from fileflux.metadata.rows import AuditRecord
+from fileflux.metadata.sequencer import STREAM
+
+app = typer.Typer(help="The audit stream: read it, verify it.", no_args_is_help=True)
+
+DataDir = Annotated[Path, typer.Option("--data-dir", help="Data directory of the `dev` that runs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON, for scripts.")]
+DEFAULT_DATA_DIR = Path("fileflux-data")
+FOLLOW_S = 0.5
+
+
+@app.command("tail")
+def tail(
+    start: Annotated[int, typer.Option("--from", help="First position.", min=1)] = FIRST_POSITION,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Print the numbered records from a position on, one a line.
+
+    Example: fileflux audit tail --from 1 --json
+    """
+    _run(data_dir, lambda found: _tail(found, start, follow=follow, as_json=as_json))
+
+
+@app.command("verify")
+def verify(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Prove that nothing is missing, changed or reordered, in the database and on the topic.
+
+    Exit code 1 says that something is; each fault is printed with its position.
+    """
+    _run(data_dir, lambda found: _verify(found, as_json=as_json))
+
+
+def trace(
+    name: Annotated[str, typer.Argument(help="bucket/key")],
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Show the last upload of a key on its way through the pipeline, with the time of each hop.
+
+    Example: fileflux trace photos/2026/cat.jpg
+    """
+    _run(data_dir, lambda found: _trace(found, name, as_json=as_json))
+
+
+async def _tail(found: Surroundings, start: int, *, follow: bool, as_json: bool) -> int:
+    async with open_metadata(found) as metadata:
+        position = start
+        while True:
+            async for record in records_from(metadata.reader, STREAM, position):
+                typer.echo(_line(record, as_json=as_json))
+                position = record.position + 1
+            if not follow:
+                return 0
+            await asyncio.sleep(FOLLOW_S)
+
+
+def _line(record: NumberedRecord, *, as_json: bool) -> str:
+    stored = json.loads(record.payload)
+    if as_json:
+        return json.dumps({"position": record.position, "sequence": record.sequence, **stored})
+    data = stored["data"]
+    name = "/".join(filter(None, (data["bucket"], data.get("key", data.get("key_base64")))))
+    who = data["actor"].get("user_name", "")
+    outcome = data["facts"].get("outcome", "")
+    return (
+        f"{record.position:>8} {stored['time']} {data['operation']:<22} {outcome:<6} {who} {name}"
+    )
+
+
+async def _verify(found: Surroundings, *, as_json: bool) -> int:
+    async with open_metadata(found) as metadata, open_broker(found) as broker:
+        source = await broker.source([(AUDIT, 0)])
+        results = [await verify_database(metadata.reader, STREAM), await verify_topic(source)]
+    if as_json:
+        typer.echo(json.dumps({one.place: _verified_as_json(one) for one in results}))
+    else:
+        for one in results:
+            mark = "broken" if one.faults else "whole"
+            typer.echo(f"{one.place:<9} {one.records} records, {mark}")
+            for fault in one.faults:
+                typer.echo(f"  position {fault.position}: {fault.kind} {fault.detail}")
+    return int(any(one.faults for one in results))
+
+
+def _verified_as_json(one: Verified) -> dict[str, Any]:
+    faults = [{"position": f.position, "kind": f.kind, "detail": f.detail} for f in one.faults]
+    return {"records": one.records, "faults": faults}
+
+
+async def _trace(found: Surroundings, name: str, *, as_json: bool) -> int:
+    bucket, _, key = name.partition("/")
+    record = await last_upload(found, bucket, key.encode())
+    if record is None:
+        typer.echo(f"the audit log has no upload of {name}", err=True)
+        return 1
+    async with open_broker(found) as broker:
+        reasons = await reasons_of(broker, record)
+    if as_json:
+        typer.echo(json.dumps(story_as_json(record, reasons)))
+    else:
+        out = Console(highlight=False)
+        show_places(out, record, reasons)
+        show_hops(out, record)
+    return 0
+
+
+async def last_upload(found: Surroundings, bucket: str, key: bytes) -> AuditRecord | None:
+    """The newest record of this key that has bytes."""
+    async with open_metadata(found) as metadata:
+        records = await history_of(metadata.reader, STREAM, bucket, key)
+    uploads = [one for one in records if "hops" in one.facts]
+    return uploads[-1] if uploads else None
+
+
+def _run(data_dir: Path, ask: Callable[[Surroundings], Awaitable[int]]) -> None:
+    async def work() -> int:
+        return await ask(find_surroundings(data_dir))
+
+    try:
+        code = asyncio.run(work())
+    except (NoSurroundings, FileFluxError, OSError) as error:
+        typer.echo(f"cannot: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        code = 0
+    raise typer.Exit(code)

@@ -1,0 +1,145 @@
+"""One upload's way through the pipeline, told from its audit record: where it lies, why, and when.
+
+The record names the placement map's epoch and set; the map's topic still has every epoch of the
+last 30 days, with the reason of each set.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from fileflux.core.errors import FileFluxError
+from fileflux.core.model import SMALL_OBJECT_BYTES_MAX
+from fileflux.events.codec import decode_events
+from fileflux.events.ports import Broker
+from fileflux.events.schema import PlacementDecided, ReplicaSet
+from fileflux.events.topics import PLACEMENT_MAP
+from fileflux.metadata.rows import AuditRecord
+
+MAPS_READ_MAX: Final = 100_000
+BUNDLES_SHOWN_MAX: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """`at_us`: when; `ms`: since the request was received."""
+
+    name: str
+    at_us: int
+    ms: float
+
+
+def hops_of(record: AuditRecord) -> list[Hop]:
+    """Every time the record and its commits carry, in order."""
+    facts: Any = record.facts
+    hops = facts.get("hops") or {}
+    named = [
+        ("request received by ingest", hops.get("received_us", record.at_us)),
+        ("bundle staged", hops.get("staged_us", 0)),
+        ("seal emitted to Kafka", hops.get("sealed_us", 0)),
+    ]
+    for bundle in facts.get("bundles", [])[:BUNDLES_SHOWN_MAX]:
+        for commit in bundle.get("commits", []):
+            node = commit["node"][:8]
+            named += [
+                (f"assignment read by node {node}", commit["received_us"]),
+                (f"bytes pulled by node {node}", commit["pulled_us"]),
+                (f"fsynced by node {node}", commit["durable_us"]),
+            ]
+    named.append(("visible and recorded (stamp of the transaction)", record.stamp))
+    began = named[0][1]
+    times = sorted(((at, name) for name, at in named if at), key=lambda one: one[0])
+    return [Hop(name, at, (at - began) / 1000) for at, name in times]
+
+
+async def reasons_of(broker: Broker, record: AuditRecord) -> dict[str, str]:
+    """Bundle → why placement chose its nodes; what the topic no longer has is left out."""
+    facts: Any = record.facts
+    wanted = {bundle["epoch"] for bundle in facts.get("bundles", []) if "epoch" in bundle}
+    maps = await _maps(broker, wanted) if wanted else {}
+    found = {}
+    for bundle in facts.get("bundles", []):
+        decided = maps.get(bundle.get("epoch"))
+        chosen = None if decided is None else _set_of(decided, facts, bundle["set"])
+        if chosen is not None:
+            found[bundle["bundle"]] = chosen.reason
+    return found
+
+
+async def _maps(broker: Broker, epochs: set[int]) -> dict[int, PlacementDecided]:
+    source = await broker.source([(PLACEMENT_MAP, 0)])
+    first, end = await source.bounds(PLACEMENT_MAP, 0)
+    await source.seek(PLACEMENT_MAP, 0, max(first, end - MAPS_READ_MAX))
+    found: dict[int, PlacementDecided] = {}
+    position = first
+    while position < end and epochs - found.keys():
+        records = await source.fetch(wait_s=1.0)
+        if not records:
+            break
+        for record in records:
+            position = record.position.offset + 1
+            found.update(_decided(record.value, epochs))
+    await source.close()
+    return found
+
+
+def _decided(value: bytes, epochs: set[int]) -> Iterable[tuple[int, PlacementDecided]]:
+    try:
+        events = decode_events(value)
+    except FileFluxError:
+        return []
+    return [(e.epoch, e) for e in events if isinstance(e, PlacementDecided) and e.epoch in epochs]
+
+
+def _set_of(decided: PlacementDecided, facts: Any, number: int) -> ReplicaSet | None:
+    """Small objects share bundles of the small sets; everything else has large ones."""
+    name = facts.get("class", "")
+    for sets in decided.classes:
+        if sets.storage_class == name:
+            chosen = sets.small if facts.get("size", 0) <= SMALL_OBJECT_BYTES_MAX else sets.large
+            return chosen[number] if number < len(chosen) else None
+    return None
+
+
+def as_json(record: AuditRecord, reasons: dict[str, str]) -> dict[str, Any]:
+    facts: Any = record.facts
+    return {
+        "bucket": record.bucket,
+        "key": (record.key or b"").decode("utf-8", "replace"),
+        "operation": record.operation,
+        "version": facts.get("version"),
+        "size": facts.get("size"),
+        "bundles": [
+            {**bundle, "why": reasons.get(bundle["bundle"])} for bundle in facts.get("bundles", [])
+        ],
+        "hops": [{"name": h.name, "at_us": h.at_us, "ms": h.ms} for h in hops_of(record)],
+    }
+
+
+def show_places(out: Console, record: AuditRecord, reasons: dict[str, str]) -> None:
+    """Where the bundles live, and why there."""
+    facts: Any = record.facts
+    name = f"{record.bucket}/{(record.key or b'').decode('utf-8', 'replace')}"
+    out.print(f"[bold]{name}[/bold] {facts.get('size', 0)} bytes", soft_wrap=True)
+    bundles: Sequence[Any] = facts.get("bundles", [])
+    for bundle in bundles[:BUNDLES_SHOWN_MAX]:
+        nodes = ", ".join(node[:8] for node in bundle.get("nodes", []))
+        out.print(f"  bundle {bundle['bundle'][:12]} on {nodes}", soft_wrap=True)
+        why = reasons.get(bundle["bundle"], "")
+        place = f"epoch {bundle.get('epoch')}, set {bundle.get('set')}"
+        out.print(f"    [dim]{place}{': ' + why if why else ''}[/dim]", soft_wrap=True)
+    if len(bundles) > BUNDLES_SHOWN_MAX:
+        out.print(f"  … and {len(bundles) - BUNDLES_SHOWN_MAX} bundles more")
+
+
+def show_hops(out: Console, record: AuditRecord) -> None:
+    """The events of one upload, with the time of each hop."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("ms", justify="right")
+    table.add_column("what happened")
+    for hop in hops_of(record):
+        table.add_row(f"{hop.ms:.1f}", hop.name)
+    out.print(table)
