@@ -176,7 +176,8 @@ class Assigner:
                 crc=bundle.sealed.crc,
                 source_url=url,
                 peers=tuple(peer for other, peer in holders.items() if other != node_id),
-                attempt=bundle.attempt,
+                # A node that is asked again looks first whether it has the bundle already.
+                attempt=bundle.attempt + bundle.questions,
                 expires_at_us=now_us + ASSIGNMENT_LIFE_US,
                 assigned_us=now_us,
             )

@@ -125,6 +125,7 @@ class Redriver:
                 seal, sealed.bundle_id, choice, size=sealed.size, crc=sealed.crc
             )
             bundle.source = staging
+            bundle.attempt = 1  # Nodes may have it from a former seal: they look first.
             bundle.is_held = True
         return seal
 
