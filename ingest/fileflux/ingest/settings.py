@@ -4,10 +4,11 @@ Bounds are per host where they name the host, per worker process otherwise; a wo
 share (`staging_share_bytes`), so that no worker needs to ask another one.
 """
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from fileflux.core.classes import ClassSettings
 from fileflux.core.model import MIB
@@ -17,7 +18,7 @@ from fileflux.core.settings import ClusterSettings, DatabaseSettings
 class IngestSettings(ClusterSettings, DatabaseSettings, ClassSettings):
     """Names in the environment are the aliases."""
 
-    master_key: SecretStr = Field(alias="FILEFLUX_MASTER_KEY", pattern=r"^[0-9a-fA-F]{64}$")
+    master_key: SecretStr = Field(alias="FILEFLUX_MASTER_KEY")
     """Encrypts the users' S3 secret keys. 64 hexadecimal digits, the same for every ingest."""
     root_access_key: str = Field(alias="FILEFLUX_ROOT_ACCESS_KEY", min_length=3)
     root_secret_key: SecretStr = Field(alias="FILEFLUX_ROOT_SECRET_KEY", min_length=8)
@@ -64,6 +65,13 @@ class IngestSettings(ClusterSettings, DatabaseSettings, ClassSettings):
     """One block of a read from a storage node may take this long."""
     hedge_s: float = Field(0.05, alias="FILEFLUX_INGEST_HEDGE_S", gt=0)
     """A small read that takes longer asks a second replica too."""
+
+    @field_validator("master_key")
+    @classmethod
+    def _check_master_key(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch("[0-9a-fA-F]{64}", value.get_secret_value()):
+            raise ValueError("64 hexadecimal digits are needed (openssl rand -hex 32)")
+        return value
 
     @property
     def staging_share_bytes(self) -> int:
