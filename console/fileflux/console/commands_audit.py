@@ -18,17 +18,18 @@ from fileflux.console.wiring import (
     open_broker,
     open_metadata,
 )
+from fileflux.core.clock import SystemClock
 from fileflux.core.errors import FileFluxError
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_log import (
-    Verified,
-    history_of,
-    records_from,
-    verify_database,
-    verify_topic,
+    Trace,
+    Verification,
+    read_database,
+    read_topic,
 )
+from fileflux.metadata.audit_log import trace as find_trace
+from fileflux.metadata.audit_log import verify as verify_records
 from fileflux.metadata.chain import FIRST_POSITION, NumberedRecord
-from fileflux.metadata.rows import AuditRecord
 from fileflux.metadata.sequencer import STREAM
 
 app = typer.Typer(help="The audit stream: read it, verify it.", no_args_is_help=True)
@@ -76,14 +77,10 @@ def trace(
 
 async def _tail(found: Surroundings, start: int, *, follow: bool, as_json: bool) -> int:
     async with open_metadata(found) as metadata:
-        position = start
-        while True:
-            async for record in records_from(metadata.reader, STREAM, position):
-                typer.echo(_line(record, as_json=as_json))
-                position = record.position + 1
-            if not follow:
-                return 0
-            await asyncio.sleep(FOLLOW_S)
+        clock = SystemClock() if follow else None
+        async for record in read_database(metadata.reader, first_position=start, follow=clock):
+            typer.echo(_line(record, as_json=as_json))
+    return 0
 
 
 def _line(record: NumberedRecord, *, as_json: bool) -> str:
@@ -101,47 +98,50 @@ def _line(record: NumberedRecord, *, as_json: bool) -> str:
 
 async def _verify(found: Surroundings, *, as_json: bool) -> int:
     async with open_metadata(found) as metadata, open_broker(found) as broker:
+        # The head first: what is numbered while we read may lie behind it, never before it.
+        head = await metadata.reader.audit_head(STREAM)
         source = await broker.source([(AUDIT, 0)])
-        results = [await verify_database(metadata.reader, STREAM), await verify_topic(source)]
+        results = {
+            "database": await verify_records(read_database(metadata.reader), head=head),
+            "topic": await verify_records(read_topic(source), head=head),
+        }
     if as_json:
-        typer.echo(json.dumps({one.place: _verified_as_json(one) for one in results}))
+        typer.echo(json.dumps({name: _verified_as_json(one) for name, one in results.items()}))
     else:
-        for one in results:
+        for name, one in results.items():
             mark = "broken" if one.faults else "whole"
-            typer.echo(f"{one.place:<9} {one.records} records, {mark}")
+            typer.echo(f"{name:<9} {one.record_count} records, {mark}")
             for fault in one.faults:
                 typer.echo(f"  position {fault.position}: {fault.kind} {fault.detail}")
-    return int(any(one.faults for one in results))
+    return int(any(one.faults for one in results.values()))
 
 
-def _verified_as_json(one: Verified) -> dict[str, Any]:
+def _verified_as_json(one: Verification) -> dict[str, Any]:
     faults = [{"position": f.position, "kind": f.kind, "detail": f.detail} for f in one.faults]
-    return {"records": one.records, "faults": faults}
+    return {"records": one.record_count, "faults": faults}
 
 
 async def _trace(found: Surroundings, name: str, *, as_json: bool) -> int:
     bucket, _, key = name.partition("/")
-    record = await last_upload(found, bucket, key.encode())
-    if record is None:
-        typer.echo(f"the audit log has no upload of {name}", err=True)
+    traced = await trace_of(found, bucket, key.encode())
+    if traced is None:
+        typer.echo(f"there is no {name}", err=True)
         return 1
     async with open_broker(found) as broker:
-        reasons = await reasons_of(broker, record)
+        reasons = await reasons_of(broker, traced.record)
     if as_json:
-        typer.echo(json.dumps(story_as_json(record, reasons)))
+        typer.echo(json.dumps(story_as_json(traced, reasons)))
     else:
         out = Console(highlight=False)
-        show_places(out, record, reasons)
-        show_hops(out, record)
+        show_places(out, traced.record, reasons)
+        show_hops(out, traced)
     return 0
 
 
-async def last_upload(found: Surroundings, bucket: str, key: bytes) -> AuditRecord | None:
-    """The newest record of this key that has bytes."""
+async def trace_of(found: Surroundings, bucket: str, key: bytes) -> Trace | None:
+    """The way of the key's current version; None if there is no such key."""
     async with open_metadata(found) as metadata:
-        records = await history_of(metadata.reader, STREAM, bucket, key)
-    uploads = [one for one in records if "hops" in one.facts]
-    return uploads[-1] if uploads else None
+        return await find_trace(metadata.reader, bucket=bucket, key=key)
 
 
 def _run(data_dir: Path, ask: Callable[[Surroundings], Awaitable[int]]) -> None:

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 from fileflux.console.cluster import Cluster
-from fileflux.console.commands_audit import last_upload
+from fileflux.console.commands_audit import trace_of
 from fileflux.console.demo_files import DemoFiles, collect
 from fileflux.console.dev import START_PROBLEMS
 from fileflux.console.services import ClusterOptions
@@ -154,10 +154,10 @@ async def _tell_uploads(out: Console, cluster: Cluster, bucket: str, keys: list[
     last = None
     async with open_broker(where) as broker:
         for key in keys:
-            record = await last_upload(where, bucket, key.encode())
-            if record is not None:
-                show_places(out, record, await reasons_of(broker, record))
-                last = record
+            traced = await trace_of(where, bucket, key.encode())
+            if traced is not None:
+                show_places(out, traced.record, await reasons_of(broker, traced.record))
+                last = traced
     if last is not None:
         out.print("\nthe events of the last one")
         show_hops(out, last)

@@ -5,7 +5,6 @@ last 30 days, with the reason of each set.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from rich.console import Console
@@ -17,42 +16,19 @@ from fileflux.events.codec import decode_events
 from fileflux.events.ports import Broker
 from fileflux.events.schema import PlacementDecided, ReplicaSet
 from fileflux.events.topics import PLACEMENT_MAP
+from fileflux.metadata.audit_log import Trace
 from fileflux.metadata.rows import AuditRecord
 
 MAPS_READ_MAX: Final = 100_000
 BUNDLES_SHOWN_MAX: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """`at_us`: when; `ms`: since the request was received."""
-
-    name: str
-    at_us: int
-    ms: float
-
-
-def hops_of(record: AuditRecord) -> list[Hop]:
-    """Every time the record and its commits carry, in order."""
-    facts: Any = record.facts
-    hops = facts.get("hops") or {}
-    named = [
-        ("request received by ingest", hops.get("received_us", record.at_us)),
-        ("bundle staged", hops.get("staged_us", 0)),
-        ("seal emitted to Kafka", hops.get("sealed_us", 0)),
-    ]
-    for bundle in facts.get("bundles", [])[:BUNDLES_SHOWN_MAX]:
-        for commit in bundle.get("commits", []):
-            node = commit["node"][:8]
-            named += [
-                (f"assignment read by node {node}", commit["received_us"]),
-                (f"bytes pulled by node {node}", commit["pulled_us"]),
-                (f"fsynced by node {node}", commit["durable_us"]),
-            ]
-    named.append(("visible and recorded (stamp of the transaction)", record.stamp))
-    began = named[0][1]
-    times = sorted(((at, name) for name, at in named if at), key=lambda one: one[0])
-    return [Hop(name, at, (at - began) / 1000) for at, name in times]
+def since_first(traced: Trace) -> list[tuple[str, float]]:
+    """Every hop and its time in ms since the first one."""
+    if not traced.hops:
+        return []
+    began = traced.hops[0].at_us
+    return [(hop.name, (hop.at_us - began) / 1000) for hop in traced.hops]
 
 
 async def reasons_of(broker: Broker, record: AuditRecord) -> dict[str, str]:
@@ -104,18 +80,19 @@ def _set_of(decided: PlacementDecided, facts: Any, number: int) -> ReplicaSet | 
     return None
 
 
-def as_json(record: AuditRecord, reasons: dict[str, str]) -> dict[str, Any]:
-    facts: Any = record.facts
+def as_json(traced: Trace, reasons: dict[str, str]) -> dict[str, Any]:
+    record, facts = traced.record, dict[str, Any](traced.record.facts)
     return {
         "bucket": record.bucket,
         "key": (record.key or b"").decode("utf-8", "replace"),
         "operation": record.operation,
+        "position": traced.position,
         "version": facts.get("version"),
         "size": facts.get("size"),
         "bundles": [
             {**bundle, "why": reasons.get(bundle["bundle"])} for bundle in facts.get("bundles", [])
         ],
-        "hops": [{"name": h.name, "at_us": h.at_us, "ms": h.ms} for h in hops_of(record)],
+        "hops": [{"name": name, "ms": ms} for name, ms in since_first(traced)],
     }
 
 
@@ -135,11 +112,11 @@ def show_places(out: Console, record: AuditRecord, reasons: dict[str, str]) -> N
         out.print(f"  … and {len(bundles) - BUNDLES_SHOWN_MAX} bundles more")
 
 
-def show_hops(out: Console, record: AuditRecord) -> None:
+def show_hops(out: Console, traced: Trace) -> None:
     """The events of one upload, with the time of each hop."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("ms", justify="right")
     table.add_column("what happened")
-    for hop in hops_of(record):
-        table.add_row(f"{hop.ms:.1f}", hop.name)
+    for name, ms in since_first(traced):
+        table.add_row(f"{ms:.1f}", name)
     out.print(table)
