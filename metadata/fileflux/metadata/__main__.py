@@ -1,121 +1,190 @@
-"""The metadata processes: `python -m fileflux.metadata materializer | sequencer | migrate`."""
+"""The metadata processes: `python -m fileflux.metadata materializer | sequencer | migrate | all`.
+
+`all` is for one machine: it migrates, then runs both loops in one process. Supervisors start
+everything at once, so whoever needs the database or the broker waits for it at the start.
+"""
 
 import asyncio
 import random
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final
+
+import stamina
 
 from fileflux.core.clock import Clock, SystemClock
+from fileflux.core.errors import BrokerUnavailable, MetadataBusy
 from fileflux.core.ops import OpsServer
 from fileflux.core.service import announce, run_service
-from fileflux.core.settings import CommonSettings, load_settings
+from fileflux.core.settings import load_settings
 from fileflux.core.telemetry import get_logger
 from fileflux.events.dead_letter import DeadLetters
-from fileflux.events.kafka import open_kafka
+from fileflux.events.kafka import KafkaBroker, open_kafka
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_publisher import AuditPublisher
 from fileflux.metadata.completions import CompletionPublisher
 from fileflux.metadata.lanes import places_of
 from fileflux.metadata.materializer import Materializer, MaterializerDependencies
-from fileflux.metadata.migrate import migrate
-from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
+from fileflux.metadata.migrate import check_version, migrate
+from fileflux.metadata.pending_seals import PendingSeals
+from fileflux.metadata.postgres import (
+    Connections,
+    PostgresDatabase,
+    PostgresReader,
+    open_connections,
+)
 from fileflux.metadata.sequencer import Sequencer, SequencerDependencies
-from fileflux.metadata.settings import MaterializerSettings, MetadataSettings, SequencerSettings
+from fileflux.metadata.settings import (
+    BothSettings,
+    MaterializerSettings,
+    MetadataSettings,
+    SequencerSettings,
+)
+from fileflux.metadata.workers import Worker, live_check, ready_check, run_until
 
 log = get_logger(__name__)
 
-STUCK_S: Final = 30.0
-"""A loop that has not come round for so long is restarted by whoever watches /health/live."""
+START_TIMEOUT_S: Final = 120.0
+START_RETRY_S_MAX: Final = 1.0
 
 
-class Loop(Protocol):
-    """What a process runs. `turned_s`: when its last turn ended; `problem`: why that failed."""
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What a process reaches: the database, the broker, the time."""
 
-    turned_s: float
-    problem: str | None
+    connections: Connections
+    broker: KafkaBroker
+    clock: Clock
 
-    async def run(self, stopping: asyncio.Event) -> None: ...
+    @property
+    def database(self) -> PostgresDatabase:
+        return PostgresDatabase(self.connections, rng=random.SystemRandom())
+
+    @property
+    def reader(self) -> PostgresReader:
+        return PostgresReader(self.connections)
+
+
+async def run_migrate(_stopping: asyncio.Event) -> None:
+    await _migrate(load_settings(MetadataSettings))
 
 
 async def run_materializer(stopping: asyncio.Event) -> None:
     settings = load_settings(MaterializerSettings)
-    clock = SystemClock()
     async with AsyncExitStack() as stack:
-        broker = open_kafka(settings, clock)
-        stack.push_async_callback(broker.close)
-        await broker.ensure_topics()
-        database, reader = await _open_database(settings.database_url.get_secret_value(), stack)
-        deps = MaterializerDependencies(
-            database=database,
-            reader=reader,
-            source=await broker.source(places_of(settings.own_lanes)),
-            completions=CompletionPublisher(await broker.fast_publisher(), clock=clock),
-            dead_letters=DeadLetters(await broker.safe_publisher(), clock=clock),
-            clock=clock,
-            lanes=settings.own_lanes,
-        )
-        await _serve(settings, Materializer(deps), clock, stopping)
+        outside = await _open(settings, stack)
+        await _serve(settings, outside, [await _materializer(settings, outside)], stopping)
 
 
 async def run_sequencer(stopping: asyncio.Event) -> None:
     settings = load_settings(SequencerSettings)
-    clock = SystemClock()
     async with AsyncExitStack() as stack:
-        broker = open_kafka(settings, clock)
-        stack.push_async_callback(broker.close)
-        await broker.ensure_topics()
-        database, reader = await _open_database(settings.database_url.get_secret_value(), stack)
-        publisher = AuditPublisher(
-            reader=reader,
-            publisher=await broker.safe_publisher(),
-            source=await broker.source([(AUDIT, 0)]),
-            clock=clock,
-            stream=settings.stream,
-        )
-        deps = SequencerDependencies(
-            database=database,
-            reader=reader,
-            publisher=publisher,
-            clock=clock,
-            stream=settings.stream,
-        )
-        await _serve(settings, Sequencer(deps), clock, stopping)
+        outside = await _open(settings, stack)
+        await _serve(settings, outside, [await _sequencer(settings, outside)], stopping)
 
 
-async def run_migrate(_stopping: asyncio.Event) -> None:
-    settings = load_settings(MetadataSettings)
-    version = await migrate(settings.database_url.get_secret_value(), rng=random.SystemRandom())
+async def run_all(stopping: asyncio.Event) -> None:
+    settings = load_settings(BothSettings)
+    await _migrate(settings)
+    async with AsyncExitStack() as stack:
+        outside = await _open(settings, stack)
+        workers: list[Worker] = [
+            await _materializer(settings, outside),
+            await _sequencer(settings, outside),
+        ]
+        await _serve(settings, outside, workers, stopping)
+
+
+async def _migrate(settings: MetadataSettings) -> None:
+    version = 0
+    async for attempt in stamina.retry_context(
+        on=MetadataBusy, attempts=None, timeout=START_TIMEOUT_S, wait_max=START_RETRY_S_MAX
+    ):
+        with attempt:
+            dsn = settings.database_url.get_secret_value()
+            version = await migrate(dsn, rng=random.SystemRandom())
     log.info("the database is migrated", version=version)
 
 
-async def _open_database(
-    dsn: str, stack: AsyncExitStack
-) -> tuple[PostgresDatabase, PostgresReader]:
-    connections = await open_connections(dsn)
-    database = PostgresDatabase(connections, rng=random.SystemRandom())
-    stack.push_async_callback(database.close)
-    return database, PostgresReader(connections)
+async def _open(settings: MetadataSettings, stack: AsyncExitStack) -> Outside:
+    """Reach the database and the broker, and refuse what is not ours."""
+    clock = SystemClock()
+    connections = await _connect(settings)
+    stack.push_async_callback(connections.close)
+    broker = open_kafka(settings, clock)
+    stack.push_async_callback(broker.close)
+    async for attempt in stamina.retry_context(
+        on=BrokerUnavailable, attempts=None, timeout=START_TIMEOUT_S, wait_max=START_RETRY_S_MAX
+    ):
+        with attempt:
+            await broker.ensure_topics()
+    return Outside(connections, broker, clock)
+
+
+async def _connect(settings: MetadataSettings) -> Connections:
+    dsn = settings.database_url.get_secret_value()
+    async for attempt in stamina.retry_context(
+        on=MetadataBusy, attempts=None, timeout=START_TIMEOUT_S, wait_max=START_RETRY_S_MAX
+    ):
+        with attempt:
+            connections = await open_connections(dsn, size_max=settings.connections)
+    connection = await connections.take()
+    await check_version(connection)
+    await connections.give_back(connection)
+    return connections
+
+
+async def _materializer(settings: MaterializerSettings, outside: Outside) -> Materializer:
+    clock, publisher = outside.clock, await outside.broker.fast_publisher()
+    return Materializer(
+        MaterializerDependencies(
+            database=outside.database,
+            reader=outside.reader,
+            source=await outside.broker.source(places_of(settings.own_lanes)),
+            completions=CompletionPublisher(publisher, clock=clock),
+            dead_letters=DeadLetters(await outside.broker.safe_publisher(), clock=clock),
+            clock=clock,
+            lanes=settings.own_lanes,
+            pending=PendingSeals(bytes_max=settings.memory_mib << 20),
+        )
+    )
+
+
+async def _sequencer(settings: SequencerSettings, outside: Outside) -> Sequencer:
+    publisher = AuditPublisher(
+        reader=outside.reader,
+        publisher=await outside.broker.safe_publisher(),
+        source=await outside.broker.source([(AUDIT, 0)]),
+        clock=outside.clock,
+        stream=settings.stream,
+    )
+    return Sequencer(
+        SequencerDependencies(
+            database=outside.database,
+            reader=outside.reader,
+            publisher=publisher,
+            clock=outside.clock,
+            stream=settings.stream,
+            poll_s=settings.poll_ms / 1_000,
+        )
+    )
 
 
 async def _serve(
-    settings: CommonSettings, loop: Loop, clock: Clock, stopping: asyncio.Event
+    settings: MetadataSettings,
+    outside: Outside,
+    workers: Sequence[Worker],
+    stopping: asyncio.Event,
 ) -> None:
-    """Run the loop beside its ops port."""
-
-    async def live() -> str | None:
-        silent_s = clock.monotonic_s() - loop.turned_s
-        return f"the loop has not turned for {silent_s:.0f} s" if silent_s > STUCK_S else None
-
-    async def ready() -> str | None:
-        return loop.problem
-
-    ops = OpsServer(settings.ops_host, settings.ops_port, {"live": live, "ready": ready})
+    """Run the loops beside their ops port."""
+    checks = {"live": live_check(workers, outside.clock), "ready": ready_check(workers)}
+    ops = OpsServer(settings.ops_host, settings.ops_port, checks)
     await ops.start()
-    announce(settings.ready_file, {"ops": ops.port})
     try:
-        await loop.run(stopping)
+        announce(settings.ready_file, {"ops": ops.port})
+        await run_until(stopping, workers)
     finally:
         await ops.stop()
 
@@ -124,6 +193,7 @@ COMMANDS: Final[dict[str, Callable[[asyncio.Event], Awaitable[None]]]] = {
     "materializer": run_materializer,
     "sequencer": run_sequencer,
     "migrate": run_migrate,
+    "all": run_all,
 }
 
 

@@ -6,14 +6,19 @@ from fileflux.core.settings import DatabaseSettings
 
 
 class MetadataSettings(DatabaseSettings):
-    """For the migration, which needs the database only."""
+    """For all of them; the migration needs no more."""
+
+    connections: int = Field(4, alias="FILEFLUX_METADATA_CONNECTIONS", ge=2, le=100)
+    """Connections of one process to the database at most."""
 
 
-class MaterializerSettings(DatabaseSettings):
+class MaterializerSettings(MetadataSettings):
     """Names in the environment are the aliases."""
 
     lanes_text: str = Field("all", alias="FILEFLUX_MATERIALIZER_LANES")
     """Which lanes this process applies: `all`, or numbers, comma separated."""
+    memory_mib: int = Field(64, alias="FILEFLUX_MATERIALIZER_MEMORY_MIB", ge=1)
+    """Seals that wait for nodes at most, by the size of their records; the rest wait in Kafka."""
 
     @model_validator(mode="after")
     def _check_lanes(self) -> "MaterializerSettings":
@@ -32,8 +37,14 @@ class MaterializerSettings(DatabaseSettings):
         return tuple(sorted({int(part) for part in self.lanes_text.split(",")}))
 
 
-class SequencerSettings(DatabaseSettings):
+class SequencerSettings(MetadataSettings):
     """Names in the environment are the aliases."""
 
     stream: str = Field("main", alias="FILEFLUX_SEQUENCER_STREAM")
     """The stream set that this sequencer numbers."""
+    poll_ms: int = Field(100, alias="FILEFLUX_SEQUENCER_POLL_MS", ge=1, le=10_000)
+    """How long an idle sequencer rests: about the age of an audit record when it goes out."""
+
+
+class BothSettings(MaterializerSettings, SequencerSettings):
+    """For `all`: one process with both loops."""
