@@ -34,7 +34,10 @@ QUEUE_RECORDS_MAX: Final = 4_096
 QUEUE_BYTES_MAX: Final = 64 * MIB
 GUARD_INTERVAL_S: Final = 1.0
 """A source that is idle for this long looks whether it should be."""
-GUARD_TIMEOUT_S: Final = 2.0
+GUARD_TIMEOUT_S: Final = 4.0
+UNSURE_AFTER_S: Final = 2.0
+"""Less than a broker needs to start. Whoever was not heard for so long may have been wiped."""
+BEHIND_CHECKS_MAX: Final = 2
 CONNECT_TIMEOUT_S: Final = 10.0
 RECONNECT_INTERVAL_S: Final = 0.5
 
@@ -71,7 +74,7 @@ class KafkaSource:
         self._has_room = asyncio.Event()
         self._has_room.set()
         self._consumer: AIOKafkaConsumer | None = None
-        self._last_arrival_s = clock.monotonic_s()
+        self._last_arrival_s = self._confirmed_s = clock.monotonic_s()
         self._had_outage = False
         self._reader: asyncio.Task[None] | None = None
 
@@ -173,7 +176,7 @@ class KafkaSource:
         for place, offset in self._next.items():
             consumer.seek(place, offset)
         self._consumer = consumer
-        self._last_arrival_s = self._clock.monotonic_s()
+        self._last_arrival_s = self._confirmed_s = self._clock.monotonic_s()
         return consumer
 
     async def _check_what_was_read(self) -> None:
@@ -199,6 +202,8 @@ class KafkaSource:
         while True:
             await self._has_room.wait()
             batches = await consumer.getmany(timeout_ms=1_000, max_records=1_000)
+            if batches and self._clock.monotonic_s() - self._confirmed_s > UNSURE_AFTER_S:
+                raise _Silent("the broker was away: what was read before is checked first")
             for place, messages in batches.items():
                 self._accept(place, messages)
 
@@ -213,7 +218,7 @@ class KafkaSource:
         self._seen[place] = _seen(records[-1])
         self._queue.extend(records)
         self._queued_bytes += sum(len(record.value) for record in records)
-        self._last_arrival_s = self._clock.monotonic_s()
+        self._last_arrival_s = self._confirmed_s = self._clock.monotonic_s()
         self._arrived.set()
         self._update_room()
 
@@ -226,18 +231,20 @@ class KafkaSource:
     async def _guard(self, consumer: AIOKafkaConsumer, pump: "asyncio.Task[None]") -> None:
         """Return never; raise what ended the pump, or _Silent."""
         behind: dict[TopicPartition, int] = {}
+        checks = 0
         while True:
             done, _ = await asyncio.wait({pump}, timeout=GUARD_INTERVAL_S)
             if done:
                 pump.result()
             self._show_lag(consumer)
-            is_busy = self._clock.monotonic_s() - self._last_arrival_s < GUARD_INTERVAL_S
-            if is_busy or not self._has_room.is_set():
+            if self._clock.monotonic_s() - self._last_arrival_s < GUARD_INTERVAL_S:
                 behind = {}
                 continue
             now_behind = await self._behind(consumer)
-            if any(behind.get(place) == offset for place, offset in now_behind.items()):
-                raise _Silent(f"records are there and none came for {GUARD_INTERVAL_S} s")
+            is_stuck = any(behind.get(place) == at for place, at in now_behind.items())
+            checks = checks + 1 if is_stuck and self._has_room.is_set() else 0
+            if checks >= BEHIND_CHECKS_MAX:
+                raise _Silent(f"records are there and none came for {checks + 1} s")
             behind = now_behind
 
     def _show_lag(self, consumer: AIOKafkaConsumer) -> None:
@@ -254,6 +261,7 @@ class KafkaSource:
                 ends = await consumer.end_offsets(list(self._next))
         except (TimeoutError, KafkaError) as error:
             raise _Silent("the broker does not answer") from error
+        self._confirmed_s = self._clock.monotonic_s()
         return {place: self._next[place] for place, end in ends.items() if end > self._next[place]}
 
     def _note_outage(self, error: BaseException) -> None:
