@@ -131,7 +131,8 @@ bench: setup ## Speed, with the machine's ceilings and a plot (ARGS="--endpoint 
 	$(RUN) -m tests.bench.bench $(ARGS)
 
 .PHONY: docs
-docs: setup ## Check that links lead somewhere and words are spelt
+docs: setup ## Make the reference pages from the code; check links and spelling
+	$(RUN) tools/make_reference.py
 	.venv/bin/codespell docs README.md ARCHITECTURE.md CONTRIBUTING.md GLOSSARY.md
 	$(PYTEST) tests/tidy
 

@@ -26,10 +26,15 @@ class CommonSettings(BaseSettings):
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", alias="KAFKA_SECURITY_PROTOCOL"
     )
+    """Whether the broker is reached by TLS (SSL), by a password (SASL), by both or by neither."""
     kafka_sasl_mechanism: str = Field("SCRAM-SHA-256", alias="KAFKA_SASL_MECHANISM")
+    """PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; used by the two SASL protocols."""
     kafka_sasl_username: str = Field("", alias="KAFKA_SASL_USERNAME")
+    """Who we are to the broker."""
     kafka_sasl_password: SecretStr = Field(SecretStr(""), alias="KAFKA_SASL_PASSWORD")
+    """That user's password."""
     kafka_ca_file: str = Field("", alias="KAFKA_CA_FILE")
+    """Certificates (PEM) that the broker's is checked with. Empty: those of the system."""
 
     lanes: int = Field(4, alias="FILEFLUX_LANES", ge=1, le=1024)
     """Partitions of the seals' topics. Never changed for existing topics."""
@@ -37,10 +42,13 @@ class CommonSettings(BaseSettings):
     """Partitions of the assignments' topic. Never changed for an existing topic."""
 
     log_format: Literal["auto", "json", "plain"] = Field("auto", alias="FILEFLUX_LOG_FORMAT")
+    """One JSON object a line, or readable lines. auto: readable on a terminal, else JSON."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="FILEFLUX_LOG_LEVEL"
     )
+    """The least important entries that are written."""
     ops_host: str = Field("127.0.0.1", alias="FILEFLUX_OPS_HOST")
+    """Where the ops port listens. It asks for no password: keep it inside."""
     ops_port: int = Field(0, alias="FILEFLUX_OPS_PORT", ge=0, le=65535)
     """Health and metrics. 0 takes a free port."""
     ready_file: str = Field("", alias="FILEFLUX_READY_FILE")

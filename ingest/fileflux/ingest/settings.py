@@ -21,9 +21,12 @@ class IngestSettings(ClusterSettings, DatabaseSettings, ClassSettings):
     master_key: SecretStr = Field(alias="FILEFLUX_MASTER_KEY")
     """Encrypts the users' S3 secret keys. 64 hexadecimal digits, the same for every ingest."""
     root_access_key: str = Field(alias="FILEFLUX_ROOT_ACCESS_KEY", min_length=3)
+    """The access key of root, who may do everything."""
     root_secret_key: SecretStr = Field(alias="FILEFLUX_ROOT_SECRET_KEY", min_length=8)
+    """Its secret key; the password of root for HTTP Basic, too."""
 
     host: str = Field("127.0.0.1", alias="FILEFLUX_INGEST_HOST")
+    """The address to listen on, for clients and for storage nodes."""
     port: int = Field(9000, alias="FILEFLUX_INGEST_PORT", ge=0, le=65535)
     """Where S3 and REST clients connect. 0 takes a free port."""
     internal_port: int = Field(0, alias="FILEFLUX_INGEST_INTERNAL_PORT", ge=0, le=65535)
@@ -33,22 +36,30 @@ class IngestSettings(ClusterSettings, DatabaseSettings, ClassSettings):
     metrics_port: int = Field(0, alias="FILEFLUX_INGEST_METRICS_PORT", ge=0, le=65535)
     """The first worker's metrics; the others take the next ports. 0 takes free ones."""
     workers: int = Field(1, alias="FILEFLUX_INGEST_WORKERS", ge=1, le=256)
+    """Worker processes that share the port; about one for each core."""
     tls_cert: str = Field("", alias="FILEFLUX_INGEST_TLS_CERT")
+    """Certificate chain (PEM). Given with its key: clients are served by HTTPS."""
     tls_key: str = Field("", alias="FILEFLUX_INGEST_TLS_KEY")
+    """The certificate's private key (PEM)."""
     region: str = Field("us-east-1", alias="FILEFLUX_INGEST_REGION")
+    """The region that signatures and locations name."""
     domains: str = Field("", alias="FILEFLUX_INGEST_DOMAINS")
     """Comma separated host names under which BUCKET.NAME is a bucket's address."""
     open_registration: bool = Field(False, alias="FILEFLUX_INGEST_OPEN_REGISTRATION")
     """Whether POST /create_user is open to everybody, as in the original, or only to root."""
 
     staging: Literal["directory", "s3"] = Field("directory", alias="FILEFLUX_INGEST_STAGING")
+    """Where bundles wait for the nodes: files on this host, or a bucket of another S3 store."""
     staging_dir: Path = Field(Path("fileflux-staging"), alias="FILEFLUX_INGEST_STAGING_DIR")
     """One directory per host, shared by its workers."""
     staging_bytes: int = Field(2048 * MIB, alias="FILEFLUX_INGEST_STAGING_BYTES", ge=64 * MIB)
     """Staged bytes on this host at most; above a worker's share uploads get SlowDown."""
     staging_s3_bucket: str = Field("", alias="FILEFLUX_INGEST_STAGING_S3_BUCKET")
+    """The staging bucket."""
     staging_s3_endpoint: str = Field("", alias="FILEFLUX_INGEST_STAGING_S3_ENDPOINT")
+    """Its endpoint. Empty: that of AWS."""
     staging_s3_region: str = Field("us-east-1", alias="FILEFLUX_INGEST_STAGING_S3_REGION")
+    """Its region."""
 
     requests_max: int = Field(1024, alias="FILEFLUX_INGEST_REQUESTS_MAX", ge=1)
     """Uploads in progress in one worker at most."""

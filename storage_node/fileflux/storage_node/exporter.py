@@ -38,6 +38,12 @@ POOL_METRICS: Final[dict[str, tuple[str, _PoolValue]]] = {
     ),
 }
 
+FILESYSTEM_METRICS: Final = {
+    "zfs_filesystem_used_bytes": "used_bytes",
+    "zfs_filesystem_available_bytes": "available_bytes",
+    "zfs_filesystem_refer_bytes": "referenced_bytes",
+}
+
 
 class PoolCollector(Collector):
     """Gives the latest figures; nothing while the pool does not answer."""
@@ -59,12 +65,7 @@ class PoolCollector(Collector):
 
 
 def _filesystem_families(figures: PoolFigures) -> Iterator[GaugeMetricFamily]:
-    values = {
-        "zfs_filesystem_used_bytes": "used_bytes",
-        "zfs_filesystem_available_bytes": "available_bytes",
-        "zfs_filesystem_refer_bytes": "referenced_bytes",
-    }
-    for name, attribute in values.items():
+    for name, attribute in FILESYSTEM_METRICS.items():
         text = f"The file system's `{attribute.removesuffix('_bytes')}`."
         family = GaugeMetricFamily(name, text, labels=["pool", "filesystem"])
         for filesystem in figures.filesystems:

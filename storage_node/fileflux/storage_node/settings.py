@@ -16,6 +16,7 @@ class NodeSettings(ClusterSettings):
     data_dir: Path = Field(alias="FILEFLUX_NODE_DATA_DIR")
     """The mounted dataset, or any directory. One node, one process. Empty: a new node."""
     host: str = Field("127.0.0.1", alias="FILEFLUX_NODE_HOST")
+    """The address to listen on."""
     port: int = Field(0, alias="FILEFLUX_NODE_PORT", ge=0, le=65535)
     """Where readers and peers connect. 0 takes a free port."""
     advertised_url: str = Field("", alias="FILEFLUX_NODE_ADVERTISED_URL")
@@ -26,12 +27,14 @@ class NodeSettings(ClusterSettings):
     backend: Literal["directory", "zfs"] = Field("directory", alias="FILEFLUX_NODE_BACKEND")
     """Who tells the pool's figures: ZFS commands, or the file system."""
     pool: str = Field("", alias="FILEFLUX_NODE_POOL")
+    """The pool of the zfs backend."""
     dataset: str = Field("", alias="FILEFLUX_NODE_DATASET")
     """The dataset mounted at DATA_DIR. Empty: the pool's own."""
     pool_interval_s: float = Field(5.0, alias="FILEFLUX_NODE_POOL_INTERVAL_S", gt=0)
     """How often the pool's figures are asked for."""
 
     exporter_host: str = Field("127.0.0.1", alias="FILEFLUX_NODE_EXPORTER_HOST")
+    """Where the exporter listens."""
     exporter_port: int = Field(9134, alias="FILEFLUX_NODE_EXPORTER_PORT", ge=0, le=65535)
     """Pool metrics. Taken: the next free one. 0 takes any free port."""
     heartbeat_interval_s: float = Field(1.0, alias="FILEFLUX_NODE_HEARTBEAT_INTERVAL_S", gt=0)
