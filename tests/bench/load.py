@@ -6,7 +6,7 @@ the length and the end of the answer.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 RECEIVE_BYTES = 1 << 18
@@ -140,7 +140,14 @@ async def run_load(
     return measured
 
 
-async def _client(connection, waiting, measured, expects, expects_body, on_done):  # type: ignore[no-untyped-def]
+async def _client(
+    connection: _Connection,
+    waiting: Iterator[Request],
+    measured: Measured,
+    expects: tuple[int, ...],
+    expects_body: bool,
+    on_done: Callable[[], None],
+) -> None:
     for request in waiting:
         began = time.perf_counter()
         status = await connection.request(request, expects_body=expects_body)

@@ -76,9 +76,10 @@ def test_wrong_part_lists_are_refused(s3: Any, bucket: str, error_of: Any) -> No
 
     def complete(listed: list[Any]) -> tuple[str, int]:
         arguments = {"Bucket": bucket, "Key": "k", "UploadId": upload_id}
-        return error_of(
+        found: tuple[str, int] = error_of(
             s3.complete_multipart_upload, **arguments, MultipartUpload={"Parts": listed}
         )
+        return found
 
     assert complete(parts) == ("EntityTooSmall", 400)
     assert complete(parts[::-1]) == ("InvalidPartOrder", 400)
