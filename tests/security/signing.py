@@ -95,12 +95,13 @@ def sign(
     *,
     payload: str = "",
     timestamp: str = TIMESTAMP,
+    access_key: str = ACCESS_KEY,
     secret_key: str = SECRET_KEY,
     region: str = REGION,
     service: str = "s3",
 ) -> Wire:
     """Sign by header. `target` is what goes on the wire; `payload`: x-amz-content-sha256."""
-    signer = _HeaderSigner(Credentials(ACCESS_KEY, secret_key), service, region)
+    signer = _HeaderSigner(Credentials(access_key, secret_key), service, region)
     request = _request(method, target, headers)
     request.context["payload"] = payload
     return _signed(signer, request, timestamp)
@@ -113,11 +114,13 @@ def presign(
     *,
     expires: object = 3600,
     timestamp: str = TIMESTAMP,
+    access_key: str = ACCESS_KEY,
+    secret_key: str = SECRET_KEY,
     region: str = REGION,
     service: str = "s3",
 ) -> Wire:
     """Sign by query."""
-    signer = _QuerySigner(Credentials(ACCESS_KEY, SECRET_KEY), service, region, expires)
+    signer = _QuerySigner(Credentials(access_key, secret_key), service, region, expires)
     return _signed(signer, _request(method, target, headers), timestamp)
 
 
