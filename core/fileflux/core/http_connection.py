@@ -98,17 +98,21 @@ class HttpConnection(asyncio.BufferedProtocol):
     async def read_into(self, target: memoryview) -> None:
         """Fill `target` with the next bytes of the body, straight from the socket."""
         assert len(target) <= self.body_left, "the body ends before that"
-        self.body_left -= len(target)
-        have = min(len(target), self._end - self._start)
+        length = len(target)
+        have = min(length, self._end - self._start)
         target[:have] = self._memory[self._start : self._start + have]
         self._start += have
-        if have < len(target):
+        if have < length:
             self._target = target[have:]
             try:
                 while self._target is not None:
                     await self._wait()
-            finally:
+            except BaseException:
+                # What is still to come must not be taken for the next answer.
                 self._target = None
+                self.close()
+                raise
+        self.body_left -= length
 
     def _find_head_end(self) -> int:
         if self._end - self._start < 4:
