@@ -1,19 +1,18 @@
-"""Reading the audit log: tail it, verify it, find what happened to one key.
+"""Read the audit stream, from the database or from its topic: follow, verify, trace an upload.
 
-The database's blocks are the archive of what was numbered; the topic is their publication. Both
-are verified by the same chain, and against each other.
+Both hold the same bytes. The database is what was numbered; the topic is what the world was told.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from fileflux.core.errors import EventInvalid
+from fileflux.core.clock import Clock
 from fileflux.core.ids import BucketId
-from fileflux.events.audit import AuditEvent, from_record
+from fileflux.events.audit import PARTITION, AuditEvent, from_record
 from fileflux.events.ports import EventSource
 from fileflux.events.topics import AUDIT
-from fileflux.metadata.audit_record import decode_record
+from fileflux.metadata.audit_record import decode_record, unpack_pending
 from fileflux.metadata.chain import (
     FIRST_POSITION,
     ChainFault,
@@ -22,102 +21,178 @@ from fileflux.metadata.chain import (
     unpack_block,
     verify_chain,
 )
-from fileflux.metadata.ports import MetadataReader
+from fileflux.metadata.ports import MetadataReader, SequencerHead
 from fileflux.metadata.rows import AuditRecord
+from fileflux.metadata.sequencer import STREAM
 
-BLOCKS_PER_READ: Final = 64
-RECORDS_PER_READ: Final = 500
-TOPIC_WAIT_S: Final = 1.0
-TOPIC_EMPTY_READS_MAX: Final = 10
+BLOCKS_PER_READ: Final = 32
+RECORDS_PER_RUN: Final = 1_000
+FOLLOW_POLL_S: Final = 0.25
+CLOCK_SLACK_US: Final = 10_000_000
+"""A record is numbered within seconds of its stamp, so look-ups by stamp begin a little earlier."""
+PENDING_MAX: Final = 10_000
+
+Records = AsyncIterator[NumberedRecord]
+
+
+async def read_database(
+    reader: MetadataReader,
+    *,
+    first_position: int = FIRST_POSITION,
+    stream: str = STREAM,
+    follow: Clock | None = None,
+) -> Records:
+    """Yield numbered records from a position on; with `follow`, wait for more for ever."""
+    position = first_position
+    while True:
+        blocks = await reader.audit_blocks(stream, position, limit=BLOCKS_PER_READ)
+        for record in (record for block in blocks for record in unpack_block(block)):
+            if record.position >= position:
+                position = record.position + 1
+                yield record
+        if not _holds_more(blocks):
+            if follow is None:
+                return
+            await follow.sleep(FOLLOW_POLL_S)
+
+
+def _holds_more(blocks: Sequence[object]) -> bool:
+    return len(blocks) == BLOCKS_PER_READ
+
+
+async def read_topic(source: EventSource, *, follow: bool = False) -> Records:
+    """Yield what the topic holds, as it came: a run published again comes again.
+
+    Raise EventInvalid for a record that is none of the stream's.
+    """
+    first, end = await source.bounds(AUDIT, PARTITION)
+    await source.seek(AUDIT, PARTITION, None)
+    offset = first
+    while follow or offset < end:
+        for record in await source.fetch():
+            offset = record.position.offset + 1
+            yield numbered(from_record(record))
+
+
+def numbered(event: AuditEvent) -> NumberedRecord:
+    """Return a record of the topic as the chain knows it."""
+    return NumberedRecord(
+        position=event.position,
+        stream=BucketId(event.stream),
+        sequence=event.sequence,
+        previous_hash=event.previous_hash,
+        payload=event.value,
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
-    """What a verification saw: how many records, and every fault with its place."""
+class Verification:
+    """`record_count`: seen, doubles too; `faults`: none if the stream is whole and unchanged."""
 
-    place: str
-    records: int
+    record_count: int
     faults: tuple[ChainFault, ...]
 
 
-async def records_from(
-    reader: MetadataReader, stream: str, position: int
-) -> AsyncIterator[NumberedRecord]:
-    """Yield the numbered records from `position` on, until the last one there is now.
-
-    Raise EventInvalid for a damaged block.
-    """
-    while True:
-        blocks = await reader.audit_blocks(stream, position, limit=BLOCKS_PER_READ)
-        if not blocks:
-            return
-        for block in blocks:
-            for record in unpack_block(block):
-                if record.position >= position:
-                    yield record
-        position = blocks[-1].first_position + blocks[-1].count
-
-
-async def verify_database(reader: MetadataReader, stream: str) -> Verified:
-    """Walk every block from the first on, and end at the head."""
-    head = await reader.audit_head(stream)
-    state, faults, count = ChainState(), list[ChainFault](), 0
+async def verify(records: Records, *, head: SequencerHead | None) -> Verification:
+    """Verify a whole stream, in constant memory. `head`: where it must end; None: anywhere."""
+    state = ChainState()
+    faults: list[ChainFault] = []
+    count = 0
     run: list[NumberedRecord] = []
-    try:
-        async for record in records_from(reader, stream, FIRST_POSITION):
-            run.append(record)
-            if len(run) == RECORDS_PER_READ:
-                found, state = verify_chain(run, after=state)
-                faults += found
-                count += len(run)
-                run = []
-    except EventInvalid as error:
-        faults.append(ChainFault(state.next_position + len(run), "changed", str(error)))
-    # Records numbered since the head was read are no fault: the chain is checked up to it only.
-    run = [record for record in run if record.position < head.next_position]
-    found, _ = verify_chain(run, after=state, head=head)
-    return Verified("database", count + len(run), tuple(faults + found))
-
-
-async def verify_topic(source: EventSource) -> Verified:
-    """Walk the audit topic from its first record to the end that it has now."""
-    first, end = await source.bounds(AUDIT, 0)
-    await source.seek(AUDIT, 0, first)
-    state: ChainState | None = None
-    faults, count, offset, empty_reads = list[ChainFault](), 0, first, 0
-    while offset < end and empty_reads < TOPIC_EMPTY_READS_MAX:
-        records = await source.fetch(max_records=RECORDS_PER_READ, wait_s=TOPIC_WAIT_S)
-        empty_reads = 0 if records else empty_reads + 1
-        if records:
-            offset = records[-1].position.offset + 1
-            events = [from_record(record) for record in records]
-            after = state or _begin(events)
-            found, state = verify_chain([_numbered(event) for event in events], after=after)
+    async for record in records:
+        count += 1
+        run.append(record)
+        if len(run) == RECORDS_PER_RUN:
+            found, state = verify_chain(run, after=state)
             faults += found
-            count += len(events)
-    if offset < end:
-        faults.append(ChainFault(0, "missing", f"the topic's records from offset {offset} on"))
-    return Verified("topic", count, tuple(faults))
+            run = []
+    found, state = verify_chain(run, after=state, head=head)
+    return Verification(count, (*faults, *found))
 
 
-async def history_of(
-    reader: MetadataReader, stream: str, bucket: str, key: bytes
-) -> list[AuditRecord]:
-    """Every numbered record that names this key, oldest first."""
-    found = []
-    async for record in records_from(reader, stream, FIRST_POSITION):
-        decoded = decode_record(record.payload)
-        if decoded.bucket == bucket and decoded.key == key:
-            found.append(decoded)
-    return found
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One step of an upload's way. `at_us`: on the clock of whoever took it."""
+
+    name: str
+    at_us: int
 
 
-def _begin(events: Sequence[AuditEvent]) -> ChainState | None:
-    """A topic that holds the stream's first record is verified whole."""
-    return ChainState() if events and events[0].position == FIRST_POSITION else None
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The way of the change that made a key what it is. `position` 0: not numbered yet."""
+
+    record: AuditRecord
+    position: int
+    hops: tuple[Hop, ...] = field(default=())
 
 
-def _numbered(event: AuditEvent) -> NumberedRecord:
-    return NumberedRecord(
-        event.position, BucketId(event.stream), event.sequence, event.previous_hash, event.value
-    )
+async def trace(
+    reader: MetadataReader, *, bucket: str, key: bytes, stream: str = STREAM
+) -> Trace | None:
+    """Return the way of the current version of a key; None if there is no such key.
+
+    The record is looked up by its stamp, by halves: numbering follows the stamps within seconds.
+    """
+    found = (await reader.find_objects([(bucket, key)]))[0]
+    if found.row is None:
+        return None
+    wanted = found.row.version_id.hex().encode()
+    start = await _position_before(reader, stream, found.row.stamp - CLOCK_SLACK_US)
+    async for candidate in read_database(reader, first_position=start, stream=stream):
+        if wanted in candidate.payload and (
+            record := _made(candidate.payload, found.row.version_id)
+        ):
+            return Trace(record, candidate.position, tuple(hops_of(record)))
+    return await _pending_trace(reader, found.row.version_id)
+
+
+def _made(payload: bytes, version_id: bytes) -> AuditRecord | None:
+    """Return the record if it is of the change that made this version."""
+    record = decode_record(payload)
+    return record if record.facts.get("version") == version_id.hex() else None
+
+
+async def _pending_trace(reader: MetadataReader, version_id: bytes) -> Trace | None:
+    for _, _, block in await reader.pending_audit(limit=PENDING_MAX):
+        for pending in unpack_pending(block):
+            if record := _made(pending.payload, version_id):
+                return Trace(record, 0, tuple(hops_of(record)))
+    return None
+
+
+async def _position_before(reader: MetadataReader, stream: str, stamp: int) -> int:
+    """Return a position whose record, and all before it, have a smaller stamp."""
+    low, high = FIRST_POSITION, (await reader.audit_head(stream)).next_position
+    while high - low > 1:
+        middle = (low + high) // 2
+        blocks = await reader.audit_blocks(stream, middle, limit=1)
+        first = unpack_block(blocks[0])[0]
+        if decode_record(first.payload).stamp < stamp:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def hops_of(record: AuditRecord) -> list[Hop]:
+    """Return every time that a record tells, in order."""
+    hops: list[Hop] = []
+    facts: dict[str, object] = dict(record.facts)
+    for name, at_us in _numbers(facts.get("hops")):
+        hops.append(Hop(name.removesuffix("_us"), at_us))
+    for bundle in _mappings(facts.get("bundles")):
+        for commit in _mappings(bundle.get("commits")):
+            node = commit.get("node")
+            hops += [Hop(f"{n.removesuffix('_us')} at {node}", at) for n, at in _numbers(commit)]
+    hops.append(Hop("stamped in the transaction", record.stamp))
+    return sorted((hop for hop in hops if hop.at_us), key=lambda hop: hop.at_us)
+
+
+def _mappings(value: object) -> list[dict[str, object]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _numbers(value: object) -> list[tuple[str, int]]:
+    entries = value.items() if isinstance(value, dict) else ()
+    return [(name, at_us) for name, at_us in entries if isinstance(at_us, int)]
