@@ -18,6 +18,7 @@ from fileflux.core.changes import (
     CreateUser,
     DeleteBucket,
     DeleteObject,
+    DropContent,
     PutObject,
     PutPart,
 )
@@ -147,6 +148,9 @@ class Maker:
             key=put.key,
             size=put.size,
         )
+
+    def drop(self, content_id: UploadId) -> DropContent:
+        return DropContent(**self._base(), content_id=content_id)
 
     def seal(self, *changes: PutObject | PutPart, states: dict[BundleId, str]) -> AcceptedSeal:
         """Return the seal that brings these changes, with their bundles' states."""

@@ -4,7 +4,10 @@ It reads what a transaction would read and stores what a transaction would store
 decisions sees their effect, and nothing that they were not given.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+
+from tests.model.metadata_changes import Maker
 
 from fileflux.core.changes import Change, Outcome
 from fileflux.core.ids import BucketId, BundleId, UploadId
@@ -14,9 +17,17 @@ from fileflux.metadata.audit_record import decode_record, unpack_pending
 from fileflux.metadata.memory import put_writes
 from fileflux.metadata.memory_loads import load_rows
 from fileflux.metadata.memory_tables import MemoryTables
+from fileflux.metadata.overlay import NO_HOLDER
 from fileflux.metadata.replay import Floors, Tables, empty_tables, replay
 from fileflux.metadata.row_keys import ROW_TYPES
-from fileflux.metadata.rows import AuditRecord, GarbageRow, ObjectRow, PartRow, Writes
+from fileflux.metadata.rows import (
+    CONTENT_DEPTH_MAX,
+    AuditRecord,
+    GarbageRow,
+    ObjectRow,
+    PartRow,
+    Writes,
+)
 from fileflux.metadata.seals import AcceptedSeal
 
 ChunkName = tuple[BundleId, int]
@@ -25,7 +36,10 @@ ChunkName = tuple[BundleId, int]
 class Store:
     """Tables, a clock that a test sets, and the writes of the last batch."""
 
-    def __init__(self, clock_us: int = 1_767_225_600_000_000) -> None:
+    def __init__(
+        self, clock_us: int = 1_767_225_600_000_000, *, depth_max: int = CONTENT_DEPTH_MAX
+    ) -> None:
+        self.depth_max = depth_max
         self.tables = MemoryTables()
         self.clock_us = clock_us
         self.writes = Writes(stamp=0)
@@ -33,7 +47,7 @@ class Store:
     def run(self, *changes: Change, seals: Sequence[AcceptedSeal] = ()) -> tuple[Outcome, ...]:
         """Decide the changes as one batch and store what comes of them."""
         view = self.tables.open()
-        rows = load_rows(view, footprint(changes), clock_us=self.clock_us)
+        rows = load_rows(view, footprint(changes), clock_us=self.clock_us, depth_max=self.depth_max)
         self.writes, outcomes = apply(rows, changes, seals=seals)
         put_writes(view, self.writes)
         view.commit()
@@ -60,6 +74,20 @@ class Store:
             return list(row.manifest.chunks)
         parts = [self.part(row.content_id, number) for number, _ in row.manifest.parts]
         return [chunk for part in parts if part is not None for chunk in part.manifest.chunks]
+
+    def left_behind(self) -> list[UploadId]:
+        """Return content that nobody holds and that lay too deep to be dropped at once."""
+        counts = Counter(content_id for content_id, _ in self.tables.rows("holders"))
+        holders = self.tables.rows("holders")
+        return [c for c, n in counts.items() if n == 1 and (c, NO_HOLDER) in holders]
+
+    def drop_left_behind(self, maker: Maker) -> int:
+        """Do what the compactor does with it; return how many steps it took."""
+        steps = 0
+        while contents := self.left_behind():
+            assert all(outcome.ok for outcome in self.run(*map(maker.drop, contents)))
+            steps += 1
+        return steps
 
     def garbage(self) -> set[ChunkName]:
         rows: list[GarbageRow] = list(self.tables.rows("garbage").values())

@@ -247,6 +247,17 @@ class AcceptAsync(_InBucket):
     size: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropContent(Change):
+    """Drop content that nobody holds any more; the compactor's.
+
+    A transaction follows copies of copies only so deep. What lies deeper stays as a row without a
+    holder in `holders`, and this change takes it the next levels down.
+    """
+
+    content_id: UploadId
+
+
 OK = "ok"
 
 

@@ -32,6 +32,7 @@ from fileflux.core.changes import (
     DeleteKey,
     DeleteObject,
     DeleteUser,
+    DropContent,
     PutObject,
     PutPart,
     SetKeyActive,
@@ -89,6 +90,7 @@ CHANGE_KINDS: Final[Mapping[int, type]] = {
     17: DeleteKey,
     18: SetNodeIntent,
     19: AcceptAsync,
+    20: DropContent,
 }
 
 _FAMILIES: Final[Mapping[type, Mapping[int, type]]] = {Event: EVENT_KINDS, Change: CHANGE_KINDS}

@@ -1,10 +1,18 @@
-"""PutObject, CopyObject, DeleteObject and AcceptAsync: what becomes of a key."""
+"""PutObject, CopyObject, DeleteObject, AcceptAsync: what becomes of a key. And DropContent."""
 
 from dataclasses import replace
 
-from fileflux.core.changes import OK, AcceptAsync, CopyObject, DeleteObject, Outcome, PutObject
+from fileflux.core.changes import (
+    OK,
+    AcceptAsync,
+    CopyObject,
+    DeleteObject,
+    DropContent,
+    Outcome,
+    PutObject,
+)
 from fileflux.core.model import ObjectMeta, WriteConditions
-from fileflux.metadata.content import drop_object, hold, make_shared
+from fileflux.metadata.content import drop_object, drop_unheld, hold, make_shared
 from fileflux.metadata.overlay import Overlay
 from fileflux.metadata.refusals import condition_failure, refused, stored
 from fileflux.metadata.rows import AsyncRow, ObjectKey, ObjectRow
@@ -124,6 +132,13 @@ def delete_object(state: Overlay, change: DeleteObject) -> Outcome:
     if row is not None:
         state.remove(row)
         drop_object(state, row, change.upload_id)
+    return Outcome(upload_id=change.upload_id, stamp=state.stamp)
+
+
+def drop_content(state: Overlay, change: DropContent) -> Outcome:
+    """Take content that nobody holds some levels further down."""
+    if not drop_unheld(state, change.content_id, change.upload_id):
+        return refused(change, "NoSuchContent", "somebody holds it, or it is gone")
     return Outcome(upload_id=change.upload_id, stamp=state.stamp)
 
 

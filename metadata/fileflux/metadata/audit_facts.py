@@ -26,6 +26,7 @@ from fileflux.core.changes import (
     DeleteKey,
     DeleteObject,
     DeleteUser,
+    DropContent,
     Outcome,
     PutObject,
     PutPart,
@@ -34,6 +35,7 @@ from fileflux.core.changes import (
     SetPassword,
 )
 from fileflux.core.model import HopTimes
+from fileflux.metadata.row_json import mapping_to_json
 from fileflux.metadata.seals import SealFacts
 
 Facts = dict[str, object]
@@ -58,6 +60,7 @@ OPERATIONS: Final[Mapping[type[Change], str]] = {
     DeleteKey: "DeleteKey",
     SetNodeIntent: "SetNodeIntent",
     AcceptAsync: "AcceptAsync",
+    DropContent: "DropContent",
 }
 """S3's names where S3 has one. They stand in stored records, so they never change."""
 
@@ -102,7 +105,7 @@ def _outcome_facts(outcome: Outcome) -> Facts:
         facts["size"] = outcome.size
         facts["etag"] = outcome.etag
     if outcome.checksums:
-        facts["checksums"] = dict(outcome.checksums)
+        facts["checksums"] = mapping_to_json(outcome.checksums)
         facts["checksum_type"] = outcome.checksum_type
     if outcome.detail:
         facts["detail"] = outcome.detail
@@ -119,6 +122,10 @@ def _put_object(change: PutObject) -> Facts:
 
 def _accept_async(change: AcceptAsync) -> Facts:
     return {"size": change.size}
+
+
+def _drop_content(change: DropContent) -> Facts:
+    return {"content": change.content_id.hex()}
 
 
 def _part(change: PutPart | CopyPart) -> Facts:
@@ -197,4 +204,5 @@ _DETAILS: Final[Mapping[type[Change], Callable[[Any], Facts]]] = {
     DeleteKey: _delete_key,
     SetNodeIntent: _node_intent,
     AcceptAsync: _accept_async,
+    DropContent: _drop_content,
 }

@@ -47,6 +47,7 @@ _EVENT_TYPES: Final = {
     "SetKeyActive": "access_key.changed",
     "DeleteKey": "access_key.deleted",
     "SetNodeIntent": "node.intent_set",
+    "DropContent": "content.dropped",
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME_US_MAX: Final = 253_402_300_799_000_000

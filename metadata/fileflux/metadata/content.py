@@ -2,8 +2,9 @@
 
 Content is an object's or part's bytes; `rows.py` says how it is kept. Dropping one may drop others:
 a completed multipart upload drops its parts, and a part that was copied drops what it was copied
-from once it was the last to hold that. The chain is walked with a list, not by recursion, because
-a client decides how long it is.
+from once it was the last to hold that. A client decides how long that chain is, so a transaction
+reads only some levels of it: content whose parts were not read is left behind as a row without a
+holder, for `DropContent`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,6 +38,16 @@ def drop_part_content(state: Overlay, part: PartRow, by: UploadId) -> None:
     _drop(state, _content_left_by(state, part), by)
 
 
+def drop_unheld(state: Overlay, content_id: UploadId, by: UploadId) -> bool:
+    """Drop content that was left behind; return whether there is such content."""
+    holders = state.holders.get(content_id, {})
+    whole = holders.get(NO_HOLDER)
+    if whole is None or whole.manifest is None or len(holders) > 1:
+        return False
+    _drop(state, [(content_id, whole.manifest)], by)
+    return True
+
+
 def make_shared(state: Overlay, source: ObjectRow) -> None:
     """Make a version a holder of its content, so that others may hold it too."""
     if not source.shared:
@@ -57,12 +68,19 @@ def _drop(state: Overlay, contents: Sequence[Content], by: UploadId) -> None:
     waiting = list(contents)
     while waiting:
         content_id, manifest = waiting.pop()
+        parts = [state.part(content_id, number) for number, _ in manifest.parts]
+        found = [part for part in parts if part is not None]
+        whole = state.holders.get(content_id, {}).get(NO_HOLDER)
+        if len(found) < len(parts):
+            if whole is None:
+                hold(state, content_id, NO_HOLDER, manifest)
+            continue
+        if whole is not None:
+            state.remove(whole)
         state.discard(manifest.chunks, by)
-        for number, _ in manifest.parts:
-            part = state.part(content_id, number)
-            if part is not None:
-                state.remove(part)
-                waiting.extend(_content_left_by(state, part))
+        for part in found:
+            state.remove(part)
+            waiting.extend(_content_left_by(state, part))
 
 
 def _content_left_by(state: Overlay, part: PartRow) -> list[Content]:
@@ -78,5 +96,4 @@ def _release(state: Overlay, content_id: UploadId, holder: bytes) -> list[Conten
     whole = holders.get(NO_HOLDER)
     if whole is None or whole.manifest is None or len(holders) > 1:
         return []
-    state.remove(whole)
     return [(content_id, whole.manifest)]

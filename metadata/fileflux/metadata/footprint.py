@@ -20,6 +20,7 @@ from fileflux.core.changes import (
     DeleteKey,
     DeleteObject,
     DeleteUser,
+    DropContent,
     PutObject,
     PutPart,
     SetKeyActive,
@@ -55,6 +56,8 @@ class _Needs:
                 self._sets["access_keys"].add(change.access_key)
             case SetNodeIntent():
                 self._sets["node_ids"].add(change.node_id)
+            case DropContent():
+                self._sets["contents"].add(change.content_id)
             case CreateBucket() | ConfigureBucket() | DeleteBucket():
                 self._add_bucket(change)
             case PutObject() | DeleteObject() | CopyObject() | AcceptAsync():

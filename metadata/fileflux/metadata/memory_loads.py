@@ -9,6 +9,7 @@ from fileflux.metadata.memory_tables import MemoryView
 from fileflux.metadata.overlay import NO_HOLDER
 from fileflux.metadata.row_keys import object_floor_key
 from fileflux.metadata.rows import (
+    CONTENT_DEPTH_MAX,
     BucketRow,
     Footprint,
     ObjectKey,
@@ -20,16 +21,19 @@ from fileflux.metadata.rows import (
 )
 
 
-def load_rows(view: MemoryView, footprint: Footprint, *, clock_us: int) -> Rows:
+def load_rows(
+    view: MemoryView, footprint: Footprint, *, clock_us: int, depth_max: int = CONTENT_DEPTH_MAX
+) -> Rows:
     """Return what a transaction reads for a footprint."""
-    loader = _Loader(view, footprint, Rows(clock_us=clock_us))
+    loader = _Loader(view, footprint, Rows(clock_us=clock_us), depth_max)
     loader.load()
     return loader.rows
 
 
 class _Loader:
-    def __init__(self, view: MemoryView, footprint: Footprint, rows: Rows) -> None:
+    def __init__(self, view: MemoryView, footprint: Footprint, rows: Rows, depth_max: int) -> None:
         self._view = view
+        self._depth_max = depth_max
         self._footprint = footprint
         self.rows = rows
 
@@ -143,15 +147,16 @@ class _Loader:
             row = self.rows.objects.get(place)
             if row is not None and row.manifest.parts:
                 self._load_all_parts(row.content_id)
-        known: dict[UploadId, set[bytes]] = {}
-        while (own := self._own_holders()) != known:
-            known = own
-            for content_id, holders in own.items():
-                self._load_holders(content_id, holders)
+        for depth in range(self._depth_max + 1):
+            for content_id, own in self._own_holders().items():
+                self._load_holders(content_id, own)
+                if depth < self._depth_max:
+                    self._load_parts_of_unheld(content_id, own)
 
     def _own_holders(self) -> dict[UploadId, set[bytes]]:
         """Return, for every shared content of a loaded row, the holders that loaded rows are."""
         own: defaultdict[UploadId, set[bytes]] = defaultdict(set)
+        own.update({content_id: set() for content_id in self._footprint.contents})
         for row in self.rows.objects.values():
             if row.shared:
                 own[row.content_id].add(row.version_id)
@@ -162,10 +167,14 @@ class _Loader:
 
     def _load_holders(self, content_id: UploadId, own: set[bytes]) -> None:
         found = self._view.begins_with("holders", content_id)[: len(own) + 2]
-        holders = {row.holder: row for _, row in found}
-        self.rows.holders[content_id] = holders
+        self.rows.holders[content_id] = {row.holder: row for _, row in found}
+
+    def _load_parts_of_unheld(self, content_id: UploadId, own: set[bytes]) -> None:
+        holders = self.rows.holders[content_id]
         whole = holders.get(NO_HOLDER)
-        if whole is not None and whole.manifest.parts and holders.keys() <= own | {NO_HOLDER}:
+        if whole is None or whole.manifest is None:
+            return
+        if whole.manifest.parts and holders.keys() <= own | {NO_HOLDER}:
             self._load_all_parts(content_id)
 
     def _read_floor(self, table: str, key: bytes) -> None:

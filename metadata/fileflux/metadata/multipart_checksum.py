@@ -70,7 +70,7 @@ def whole_checksum(
         value = _combine(chosen, kind, [(p.meta.checksums[chosen], p.size) for p in parts])
     except (KeyError, ValueError):
         return None
-    return WholeChecksum(chosen, kind, value)
+    return WholeChecksum(chosen.value, kind, value)
 
 
 def _choose(

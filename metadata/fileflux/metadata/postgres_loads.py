@@ -16,6 +16,7 @@ from fileflux.core.model import Manifest
 from fileflux.metadata.postgres_pool import Connection
 from fileflux.metadata.queries import statement
 from fileflux.metadata.rows import (
+    CONTENT_DEPTH_MAX,
     BucketRow,
     Footprint,
     HolderRow,
@@ -227,7 +228,7 @@ class FootprintLoader:
                 self._rows.async_uploads[found["upload_id"]] = async_row(found)
 
     async def _load_content(self, footprint: Footprint) -> None:
-        """Close the rows under "what drops with it" (see `Rows`)."""
+        """Close the rows under "what drops with it" (see `Rows`), so deep as it says."""
         rows = self._rows
         uploads = {
             row.content_id
@@ -236,10 +237,11 @@ class FootprintLoader:
         }
         known_uploads: set[UploadId] = set()
         known_sharers: Counter[UploadId] = Counter()
-        while True:
+        for _ in range(CONTENT_DEPTH_MAX + 1):
             await self._load_all_parts(uploads - known_uploads)
             known_uploads |= uploads
             sharers = Counter(row.content_id for row in self._loaded_rows() if row.shared)
+            sharers.update(footprint.contents)
             wanted = {content for content, n in sharers.items() if known_sharers[content] < n}
             known_sharers = sharers
             if not wanted:

@@ -79,6 +79,11 @@ def _record_from_json(kind: type, value: Mapping[str, Json]) -> Any:
     return kind(**fields)
 
 
+def mapping_to_json(value: Mapping[str, Any]) -> dict[str, Json]:
+    """Return a mapping whose keys are plain text: a member of a StrEnum is none to the encoder."""
+    return {str(name): each for name, each in value.items()}
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -94,7 +99,7 @@ def bytes_from_json(value: str) -> bytes:
 _ID: Final[Coder] = (bytes.hex, bytes.fromhex)
 _BYTES: Final[Coder] = (_bytes_to_json, bytes_from_json)
 _PLAIN: Final[Coder] = (_same, _same)
-_MAPPING: Final[Coder] = (dict, dict)
+_MAPPING: Final[Coder] = (mapping_to_json, dict)
 _MANIFEST: Final[Coder] = (
     lambda manifest: _bytes_to_json(manifest.to_bytes()),
     lambda text: Manifest.from_bytes(bytes_from_json(text)),

@@ -16,18 +16,23 @@ copy the source's row is marked `shared`, and `holders` gets, for that content, 
 holder (`holder == b""`) that keeps the content's whole manifest, and a row per version or part that
 holds it (`version_id`, or `part_holder(...)`). Whoever drops its row removes its holder; the last
 one drops the content, which is known from the row without a holder, because a copied part itself
-knows only the slices it took.
+knows only the slices it took. A row without a holder that stands alone is content still to be
+dropped (`DropContent`): it lay too deep for the transaction that let it go.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from fileflux.core.changes import Outcome
 from fileflux.core.ids import BucketId, BundleId, NodeId, SealId, UploadId, UserId
 from fileflux.core.model import Manifest, ObjectMeta
 
 ObjectKey = tuple[BucketId, bytes]
+
+CONTENT_DEPTH_MAX: Final = 4
+"""How many levels of copied parts one transaction follows. Somebody who appends to an object by
+copying it as the first part of its successor makes them thousands deep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +240,7 @@ class Footprint:
     whose key is not in `objects`. `objects`: rows that may be dropped, so their content is loaded
     too (see `Rows`). `sources`: object rows that a copy reads; they are not dropped unless they
     also stand in `objects`. `leaving_users`: of which all keys and the number of buckets are read.
+    `contents`: of which the row without a holder and one holder, if there is one, are read.
     """
 
     bucket_ids: frozenset[BucketId] = frozenset()
@@ -246,6 +252,7 @@ class Footprint:
     user_ids: frozenset[UserId] = frozenset()
     user_names: frozenset[str] = frozenset()
     leaving_users: frozenset[UserId] = frozenset()
+    contents: frozenset[UploadId] = frozenset()
     access_keys: frozenset[str] = frozenset()
     node_ids: frozenset[NodeId] = frozenset()
     async_ids: frozenset[UploadId] = frozenset()
@@ -272,10 +279,11 @@ class Rows:
     2. every loaded object, source or part that is `shared`: of the holders of its `content_id` the
        row without a holder, the holders that are loaded rows themselves, and one more if there is
        one (more do no harm). `ORDER BY holder LIMIT n + 2`, n = loaded rows that share this
-       content, is enough: the empty holder sorts first, and at most n of the rest are our own;
+       content, is enough: the empty holder sorts first, and at most n of the rest are our own.
+       This holds at the end: if later steps find more rows that share it, it is read again;
     3. every row without a holder whose manifest has `parts`: all part rows of upload `content_id`,
-       then again 2 for these, until nothing new is found. May be left out for a content that has
-       a holder which is no loaded row.
+       then again 2 for these, and so on until nothing new is found, CONTENT_DEPTH_MAX times at
+       most. May be left out for a content that has a holder which is no loaded row.
     """
 
     clock_us: int
