@@ -34,6 +34,7 @@ from fileflux.metadata.identity import encrypt_secret
 FORM_BYTES_MAX: Final = 16 << 10
 NAME_SIZE_MAX: Final = 64
 PASSWORD_SIZE_MIN: Final = 8
+PASSWORD_SIZE_MAX: Final = 1024
 
 Handler = Callable[[Call, Dependencies], Awaitable[Answer]]
 
@@ -80,7 +81,7 @@ async def register(call: Call, deps: Dependencies) -> Answer:
     if not outcome.ok:
         raise outcome_error(outcome.status, outcome.detail)
     access_key, secret_key = new_key_pair(deps.rng)
-    await deps.direct.submit(
+    outcome = await deps.direct.submit(
         CreateKey(
             upload_id=deps.new_upload_id(),
             actor=call.actor,
@@ -90,6 +91,8 @@ async def register(call: Call, deps: Dependencies) -> Answer:
             secret=encrypt_secret(deps.master_key, access_key, secret_key),
         )
     )
+    if not outcome.ok:
+        raise outcome_error(outcome.status, outcome.detail)
     made = {"username": name, "access_key": access_key, "secret_key": secret_key}
     return _json(made, status=201)
 
@@ -169,7 +172,8 @@ async def _fields(call: Call, deps: Dependencies) -> dict[str, Any]:
         if call.headers.get("content-type", "").startswith("application/json"):
             found = json.loads(body)
             return found if isinstance(found, dict) else {}
-        return dict(parse_qsl(body.decode("utf-8"), max_num_fields=16))
+        text = body.decode("utf-8")
+        return dict(parse_qsl(text, errors="strict", max_num_fields=16))
     except (ValueError, RecursionError):
         raise S3Error("InvalidRequest", "The body is neither JSON nor a form.") from None
 
@@ -181,9 +185,15 @@ def _checked_account(fields: Mapping[str, Any]) -> tuple[str, str]:
             "InvalidRequest",
             f"username must have 1 to {NAME_SIZE_MAX} of: letters, digits, dot, dash, underscore.",
         )
-    if not (isinstance(password, str) and PASSWORD_SIZE_MIN <= len(password) <= 1024):
+    if not (isinstance(password, str) and _is_password(password)):
         raise S3Error("InvalidRequest", f"password needs {PASSWORD_SIZE_MIN} characters.")
     return name, password
+
+
+def _is_password(text: str) -> bool:
+    # JSON can spell half a surrogate pair; no header could ever send it again.
+    is_utf8 = not any("\ud800" <= char <= "\udfff" for char in text)
+    return is_utf8 and PASSWORD_SIZE_MIN <= len(text) <= PASSWORD_SIZE_MAX
 
 
 def _is_plain(name: str) -> bool:
