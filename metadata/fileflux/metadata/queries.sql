@@ -529,7 +529,7 @@ FROM audit_blocks
 WHERE stream = $1::TEXT AND first_position >= coalesce((
     SELECT max(b.first_position) FROM audit_blocks AS b
     WHERE b.stream = $1::TEXT AND b.first_position <= $2::INT8
-), 0)
+), 0) AND first_position + record_count > $2::INT8
 ORDER BY first_position LIMIT $3::INT8;
 
 -- audit_head --
