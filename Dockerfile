@@ -6,7 +6,8 @@ COPY requirements/ requirements/
 RUN pip install --require-hashes -r requirements/build.lock -r requirements/runtime.lock
 COPY . .
 # Everything was installed as locked; the project adds only itself.
-RUN pip install --no-deps --no-build-isolation . && useradd --uid 10001 --create-home fileflux
+RUN pip install --no-deps --no-build-isolation . && useradd --uid 10001 --create-home fileflux \
+    && install --directory --owner fileflux --group fileflux /var/lib/fileflux
 USER fileflux
 
 FROM base AS ingest

@@ -35,7 +35,8 @@ dev: ## Run the whole system in the foreground (ARGS="--port 0 --json")
 	@.venv/bin/fileflux dev $(ARGS)
 
 .PHONY: up
-up: ## Run the compose file
+up: ## Run the compose file; secrets are made once, in .env
+	@$(PYTHON) tools/make_secrets.py
 	docker compose up --build --detach --wait
 
 .PHONY: down
