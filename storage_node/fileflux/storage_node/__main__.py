@@ -118,6 +118,8 @@ class _Process:
             access_log=False,
             log_config=None,
             lifespan="off",
+            interface="asgi3",
+            proxy_headers=False,
             server_header=False,
             date_header=False,
             timeout_keep_alive=75,
