@@ -195,12 +195,13 @@ def _order_faults(records: Sequence[NumberedRecord]) -> list[ChainFault]:
     seen: dict[int, NumberedRecord] = {}
     highest = 0
     for record in records:
-        known = seen.setdefault(record.position, record)
-        if known is not record:
-            if known != record:
-                faults.append(ChainFault(record.position, "changed", "it came twice, differently"))
-        elif record.position < highest:
-            faults.append(ChainFault(record.position, "reordered"))
+        known = seen.get(record.position)
+        if known is None:
+            seen[record.position] = record
+            if record.position < highest:
+                faults.append(ChainFault(record.position, "reordered"))
+        elif known != record:
+            faults.append(ChainFault(record.position, "changed", "it came twice, differently"))
         highest = max(highest, record.position)
     return faults
 

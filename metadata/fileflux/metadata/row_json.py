@@ -73,6 +73,8 @@ def _record_to_json(record: Any) -> dict[str, Json]:
 
 
 def _record_from_json(kind: type, value: Mapping[str, Json]) -> Any:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
     fields = {
         name: decode(value[name]) for name, (_, decode) in _field_coders(kind) if name in value
     }
@@ -98,8 +100,21 @@ def bytes_from_json(value: str) -> bytes:
 
 _ID: Final[Coder] = (bytes.hex, bytes.fromhex)
 _BYTES: Final[Coder] = (_bytes_to_json, bytes_from_json)
-_PLAIN: Final[Coder] = (_same, _same)
-_MAPPING: Final[Coder] = (mapping_to_json, dict)
+
+
+def _plain(kind: type) -> Coder:
+    """Return the coder of what JSON has itself; what is read is checked."""
+    fitting = (int, float) if kind is float else (kind,)
+
+    def decode(value: Json) -> Any:
+        if not isinstance(value, fitting) or (isinstance(value, bool) and kind is not bool):
+            raise TypeError(f"{value!r} is no {kind.__name__}")
+        return value
+
+    return _same, decode
+
+
+_MAPPING: Final[Coder] = (mapping_to_json, _plain(dict)[1])
 _MANIFEST: Final[Coder] = (
     lambda manifest: _bytes_to_json(manifest.to_bytes()),
     lambda text: Manifest.from_bytes(bytes_from_json(text)),
@@ -121,15 +136,17 @@ def _key_coders(table: str) -> tuple[Coder, ...]:
 def _coder(hint: Any) -> Coder:
     origin = typing.get_origin(hint)
     if isinstance(hint, NewType):
-        return _ID if hint.__supertype__ is bytes else _PLAIN
+        return _ID if hint.__supertype__ is bytes else _coder(hint.__supertype__)
     if hint is bytes:
         return _BYTES
     if hint is Manifest:
         return _MANIFEST
     if hint in (ObjectMeta, Outcome):
         return _record_to_json, lambda value: _record_from_json(hint, value)
-    if hint in (int, str, bool, float) or origin is Literal:
-        return _PLAIN
+    if hint in (int, str, bool, float):
+        return _plain(hint)
+    if origin is Literal:
+        return _plain(str)
     if origin is Mapping:
         return _MAPPING
     if origin in (typing.Union, types.UnionType):
