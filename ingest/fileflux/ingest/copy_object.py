@@ -9,7 +9,7 @@ from typing import Final
 
 from fileflux.core.changes import CopyObject, Outcome, PutObject
 from fileflux.core.checksum import Buffer
-from fileflux.core.errors import NoSuchKey
+from fileflux.core.errors import NoSuchBucket, NoSuchKey
 from fileflux.core.model import Manifest, ObjectMeta
 from fileflux.ingest.authorization import authorize_bucket
 from fileflux.ingest.call import Answer, Call
@@ -58,8 +58,11 @@ async def find_source(
 ) -> tuple[FoundObject, ObjectRow]:
     """The source's current version, if the caller may read it and its conditions hold."""
     check_version_id(source.version_id)
-    authorize_bucket(call.principal, await deps.buckets.find(source.bucket))
     found = await deps.lookup.find(source.bucket, source.key)
+    if found.bucket is None:
+        raise NoSuchBucket(source.bucket)
+    # The row that the bytes were found by, not a cached one: a name may have changed hands.
+    authorize_bucket(call.principal, found.bucket)
     if found.row is None:
         raise NoSuchKey(source.bucket)
     check_copy_source(call.headers, validators(found.row))

@@ -4,10 +4,12 @@ They are read once for the part's ETag and checksum, which S3's clients compare,
 again: the manifest names (chunk, start, length), and the part becomes a holder of the content.
 """
 
+from contextlib import aclosing
 from typing import Final
 
 from fileflux.core.changes import CopyPart, Outcome
 from fileflux.core.checksum import Algorithm, DigestSet, to_base64
+from fileflux.core.errors import NodeUnreachable
 from fileflux.core.model import Chunk, Manifest, ObjectMeta
 from fileflux.ingest.call import Answer, Call
 from fileflux.ingest.copy_object import SOURCE_CHANGES_MAX, find_source
@@ -83,8 +85,10 @@ async def _digest(
     algorithm = Algorithm(upload.checksum_algorithm or Algorithm.CRC64NVME)
     digests = DigestSet({Algorithm.MD5, algorithm})
     if wanted.length:
-        async for piece in await deps.objects.open(found, row, wanted.start, wanted.length):
-            await digests.update(piece)
+        body = await deps.objects.open(found, row, wanted.start, wanted.length)
+        async with aclosing(body):
+            async for piece in body:
+                await digests.update(piece)
     made = await digests.finish()
     return made[Algorithm.MD5].hex(), {algorithm.value: to_base64(made[algorithm])}
 
@@ -106,4 +110,6 @@ async def _chunks(deps: Dependencies, row: ObjectRow) -> list[Chunk]:
         return list(row.manifest.chunks)
     numbers = [number for number, _ in row.manifest.parts]
     manifests = await deps.reader.part_manifests(row.content_id, numbers)
+    if len(manifests) != len(numbers):
+        raise NodeUnreachable(f"version {row.version_id.hex()} went while it was copied")
     return [chunk for number in numbers for chunk in manifests[number].chunks]

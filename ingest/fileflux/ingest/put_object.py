@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fileflux.core.changes import Outcome, PutObject
-from fileflux.core.errors import PreconditionFailed
+from fileflux.core.errors import NoSuchBucket, PreconditionFailed
 from fileflux.core.model import Manifest, ObjectMeta, StorageClass, WriteConditions
 from fileflux.ingest.body import BodyReader
 from fileflux.ingest.call import Answer, Call
@@ -87,6 +87,9 @@ async def precheck(call: Call, deps: Dependencies, conditions: WriteConditions) 
     if conditions.if_match is None and conditions.if_none_match is None:
         return
     found = await deps.lookup.find(call.bucket.name, call.key)
+    if found.bucket is None or found.bucket.bucket_id != call.bucket.bucket_id:
+        deps.buckets.forget(call.bucket.name)
+        raise NoSuchBucket(call.bucket.name)
     etag = None if found.row is None else found.row.etag
     if conditions.if_match is not None and etag is None:
         raise S3Error("NoSuchKey")
