@@ -78,7 +78,7 @@ class MemoryBroker:
         self._clock = clock
         self._rng = rng or random.Random(0)
         self._is_up = True
-        self._sources: set[_MemorySource] = set()
+        self._sources: dict[_MemorySource, None] = {}  # In order: a simulation repeats itself.
         self._logs = {
             (topic.name, partition): _Log()
             for topic in (all_topics() if topics is None else topics)
@@ -95,7 +95,7 @@ class MemoryBroker:
         for topic, partition in partitions:
             self.log(topic, partition)
         made = _MemorySource(self, partitions)
-        self._sources.add(made)
+        self._sources[made] = None
         return made
 
     async def ensure_topics(self) -> None:
@@ -155,7 +155,7 @@ class MemoryBroker:
         return self._is_up
 
     def forget(self, source: "_MemorySource") -> None:
-        self._sources.discard(source)
+        self._sources.pop(source, None)
 
     async def accept(self, draft: _Draft, *, is_safe: bool) -> Position:
         """Append the record as the faults have it, and acknowledge it."""
