@@ -75,7 +75,7 @@ def bucket_lives(bucket: Bucket, age: Callable[[str, float], None]) -> Lives:
     async def make(incarnation: Incarnation) -> Full:
         return await start_s3_staging(bucket, incarnation, budget_bytes=BUDGET, clock=clock)
 
-    return Lives(S3Host(bucket, clock), make, lambda i: age(i.hex(), 61))
+    return Lives(S3Host(bucket, clock), make, lambda i: age(i.hex(), 65))
 
 
 @pytest.fixture(params=["memory", "directory", "bucket"])

@@ -213,6 +213,19 @@ async def test_a_seal_that_was_aborted_gets_a_successor_until_one_applies() -> N
         assert all(world.pipeline.settlements[seal.seal_id].aborted for seal in former)
 
 
+async def test_the_note_is_always_that_of_the_last_seal() -> None:
+    async with open_world(give_up_s=0.1) as world, uploads_of(world) as uploads:
+        world.pipeline.settles = False
+        await accept(uploads, b"hello")
+        for _ in range(2):
+            known = len(world.sealed())
+            await until(lambda known=known: len(world.sealed()) > known)  # type: ignore[misc]
+            newest = max(world.sealed(), key=lambda seal: seal.sealed_us)
+            assert newest.seal_id in notes_of(world), "a death now would lose it otherwise"
+        world.pipeline.settles = True
+        await until(lambda: not notes_of(world))
+
+
 async def test_bytes_of_an_accepted_upload_stay_while_its_seals_fail() -> None:
     async with open_world(give_up_s=0.1) as world, uploads_of(world) as uploads:
         world.pipeline.moods = dict.fromkeys(NODES, "refuses")

@@ -29,6 +29,7 @@ from fileflux.core.model import (
     StorageClass,
 )
 from fileflux.events.memory import MemoryFaults
+from fileflux.events.schema import BundleCommitted, UploadsCompleted, UploadsSealed
 from fileflux.events.topics import BUNDLES_ASSIGNED, BUNDLES_COMMITTED, UPLOADS_SEALED
 from fileflux.ingest.memory_pipeline import MemoryWorld, open_memory_world
 from fileflux.ingest.upload import Finish, UploadIntent
@@ -279,6 +280,79 @@ async def test_under_pressure_bytes_with_a_quorum_go_at_once() -> None:
         await put(world, bytes(90 * KIB))
 
         await until(lambda: world.staging.used_bytes == 0)
+
+
+async def test_a_commit_of_other_bytes_counts_for_nothing(world: MemoryWorld) -> None:
+    world.pipeline.moods = dict.fromkeys(NODES, "silent")
+    world.pipeline.settles = False
+    writing = asyncio.create_task(put(world, b"hello"))
+    await until(world.sealed)
+    (seal,) = world.sealed()
+    (bundle,) = seal.bundles
+    seals = world.engine.pipeline.seals
+    for size, crc in ((bundle.size, bundle.crc ^ 1), (bundle.size + 1, bundle.crc)):
+        assert seals.on_committed(commit_of(seal, NODES[0], size=size, crc=crc)) is None
+    right = seals.on_committed(commit_of(seal, NODES[0], size=bundle.size, crc=bundle.crc))
+    assert right is not None
+    assert right.committed == {NODES[0]}
+    world.pipeline.moods.clear()
+    world.pipeline.settles = True
+
+    assert (await writing).ok
+
+
+def commit_of(seal: UploadsSealed, node_id: NodeId, *, size: int, crc: int) -> BundleCommitted:
+    return BundleCommitted(
+        bundle_id=seal.bundles[0].bundle_id,
+        seal_id=seal.seal_id,
+        node_id=node_id,
+        node_epoch=1,
+        size=size,
+        crc=crc,
+        received_us=0,
+        pulled_us=0,
+        durable_us=0,
+    )
+
+
+@pytest.mark.parametrize("status", ["Expired", "Aborted", "BundleDead"])
+async def test_a_seal_that_settled_without_effect_is_a_503(world: MemoryWorld, status: str) -> None:
+    world.pipeline.settles = False
+    writing = asyncio.create_task(put(world, b"hello"))
+    await until(world.sealed)
+    (seal,) = world.sealed()
+    outcomes = tuple(Outcome(upload_id=c.upload_id, status=status) for c in seal.changes)
+    world.engine.pipeline.seals.on_completed(
+        UploadsCompleted(seal_id=seal.seal_id, lane=seal.lane, outcomes=outcomes, completed_us=1)
+    )
+
+    with pytest.raises(QuorumNotReached):
+        await writing
+    await until(lambda: world.staging.used_bytes == 0)
+
+
+async def test_a_refusal_by_the_state_is_an_outcome_and_not_an_exception(
+    world: MemoryWorld,
+) -> None:
+    world.pipeline.settles = False
+    writing = asyncio.create_task(put(world, b"hello"))
+    await until(world.sealed)
+    (seal,) = world.sealed()
+    refused = Outcome(upload_id=seal.changes[0].upload_id, status="PreconditionFailed")
+    world.engine.pipeline.seals.on_completed(
+        UploadsCompleted(seal_id=seal.seal_id, lane=seal.lane, outcomes=(refused,), completed_us=1)
+    )
+
+    assert (await writing).status == "PreconditionFailed"
+
+
+async def test_a_seals_deadline_is_in_the_databases_time(world: MemoryWorld) -> None:
+    world.engine.database_clock.offset_us = 3_600_000_000
+    await put(world, b"hello")
+
+    (seal,) = world.sealed()
+    ahead_us = seal.deadline_us - seal.sealed_us
+    assert 3_600_000_000 + 59_000_000 < ahead_us < 3_600_000_000 + 61_000_000
 
 
 # --- silence ------------------------------------------------------------------------------------
