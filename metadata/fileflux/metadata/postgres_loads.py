@@ -54,7 +54,6 @@ class SealingFound:
         self.rows = Rows(clock_us=0)
         take = (
             self._clock, self._settlement, self._replica, self._state, self._bucket, self._object,
-            self._floor,
         )  # fmt: skip
         for record in found:
             take[record["kind"]](record)
@@ -98,6 +97,9 @@ class SealingFound:
         )
 
     def _object(self, found: asyncpg.Record) -> None:
+        if found["b2"] is None:
+            raise_floor(self.rows, found["n1"])
+            return
         row = ObjectRow(
             bucket_id=found["b1"],
             key=found["b2"],
@@ -113,9 +115,6 @@ class SealingFound:
             shared=found["f1"],
         )
         self.rows.objects[(row.bucket_id, row.key)] = row
-
-    def _floor(self, found: asyncpg.Record) -> None:
-        raise_floor(self.rows, found["n1"])
 
 
 class FootprintLoader:

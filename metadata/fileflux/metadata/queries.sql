@@ -3,7 +3,9 @@
 -- ends in RETURNING 1, because several of them run as the CTEs of one statement (queries.py).
 
 -- load_sealing --
--- All that a usual write reads, one kind after another in columns that they share (rows_codec.py).
+-- All that a usual write reads, one kind after another in columns that they share
+-- (postgres_loads.py). A key without an object tells its floor instead: a living row's stamp is
+-- larger than any floor before it, and what is not read conflicts with nobody.
 SELECT 0::INT8 AS kind, NULL::BYTEA AS b1, NULL::BYTEA AS b2, NULL::BYTEA AS b3, NULL::BYTEA AS b4,
     NULL::BYTEA AS b5, NULL::TEXT AS t1, NULL::TEXT AS t2, NULL::JSONB AS j1, NULL::BOOL AS f1,
     (extract(epoch FROM clock_timestamp()) * 1000000)::INT8 AS n1, NULL::INT8 AS n2,
@@ -23,14 +25,13 @@ SELECT 4, b.bucket_id, b.owner_id, NULL, NULL, NULL, b.name, b.storage_class, b.
     b.created_us, b.row_stamp, NULL
 FROM unnest($3::BYTEA[]) AS w (bucket_id) JOIN buckets AS b ON b.bucket_id = w.bucket_id
 UNION ALL
-SELECT 5, o.bucket_id, o.key, o.version_id, o.manifest, o.content_id, o.etag, o.storage_class,
-    o.meta, o.shared, o.stamp, o.row_stamp, o.size
+SELECT 5, w.bucket_id, o.key, o.version_id, o.manifest, o.content_id, o.etag, o.storage_class,
+    o.meta, o.shared, CASE WHEN o.key IS NULL THEN (
+        SELECT f.stamp FROM floors AS f
+        WHERE f.table_name = 'objects' AND f.key = w.bucket_id || w.key
+    ) ELSE o.stamp END, o.row_stamp, o.size
 FROM unnest($4::BYTEA[], $5::BYTEA[]) AS w (bucket_id, key)
-JOIN objects AS o ON o.bucket_id = w.bucket_id AND o.key = w.key
-UNION ALL
-SELECT 6, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, f.stamp, NULL, NULL
-FROM unnest($4::BYTEA[], $5::BYTEA[]) AS w (bucket_id, key)
-JOIN floors AS f ON f.table_name = 'objects' AND f.key = w.bucket_id || w.key;
+LEFT JOIN objects AS o ON o.bucket_id = w.bucket_id AND o.key = w.key;
 
 -- load_settlements --
 -- What came of these seals, as far as they have settled.
