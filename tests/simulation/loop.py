@@ -35,6 +35,7 @@ class Owner(Protocol):
     is_alive: bool
     is_paused: bool
     parked: "list[asyncio.Handle]"
+    tasks: "list[asyncio.Task[Any]]"
 
 
 CURRENT: ContextVar[Owner | None] = ContextVar("simulated process", default=None)
@@ -72,7 +73,7 @@ class SeededLoop(asyncio.BaseEventLoop):
         self._numbers = 0
         self.steps = 0
         self.trace = 0
-        self.tasks: list[NumberedTask] = []
+        self.tasks: list[asyncio.Task[Any]] = []
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
@@ -103,7 +104,8 @@ class SeededLoop(asyncio.BaseEventLoop):
         number = self._next_number()
         task = NumberedTask(work, loop=loop, name=f"task {number}", context=context)
         task.number = number
-        self.tasks.append(task)
+        owner = CURRENT.get() if context is None else context.get(CURRENT)
+        _note(owner.tasks if owner is not None and owner.is_alive else self.tasks, task)
         return task
 
     # --- the private part -------------------------------------------------------------------------
@@ -159,30 +161,44 @@ class SeededLoop(asyncio.BaseEventLoop):
             heapq.heappop(scheduled)._scheduled = False
 
 
+def _note(tasks: "list[asyncio.Task[Any]]", task: asyncio.Task[Any]) -> None:
+    """Keep a task, and forget those that are done now and then."""
+    tasks.append(task)
+    if len(tasks) % 256 == 0:
+        tasks[:] = [one for one in tasks if not one.done()]
+
+
 def run_seeded(seed: int, main: Callable[[SeededLoop], Coroutine[Any, Any, None]]) -> SeededLoop:
     """Run `main(loop)` to its end on a loop of its own; return the loop, closed."""
     loop = SeededLoop(random.Random(f"loop/{seed}"))
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(main(loop))
+        loop.run_until_complete(_to_the_end(loop, main(loop)))
     finally:
-        _end_tasks(loop)
         asyncio.set_event_loop(None)
         loop.close()
     return loop
 
 
-def _end_tasks(loop: SeededLoop) -> None:
+async def _to_the_end(loop: SeededLoop, main: Coroutine[Any, Any, None]) -> None:
     """Nobody resumes what is left; it must not complain about that when it is collected."""
-    for task in loop.tasks:
-        if not task.done():
-            close_task(task)
+    try:
+        await main
+    finally:
+        for task in tuple(loop.tasks):
+            if not task.done():
+                close_task(task)
 
 
-def close_task(task: asyncio.Task[Any]) -> None:
-    """End a task where it stands. What it holds in `finally` is let go, nothing is awaited."""
+def close_task(task: asyncio.Task[Any]) -> bool:
+    """End a task where it stands; return whether it ended, which the one that runs now does not.
+
+    What it holds in `finally` is let go, and nothing is awaited there.
+    """
     task._log_destroy_pending = False  # type: ignore[attr-defined]
-    coroutine = task.get_coro()
-    # It may await in `finally`, or be the one that runs now.
-    with contextlib.suppress(RuntimeError, ValueError):
+    coroutine: Any = task.get_coro()
+    if coroutine.cr_running:
+        return False
+    with contextlib.suppress(BaseException):
         coroutine.close()
+    return coroutine.cr_frame is None

@@ -22,6 +22,7 @@ class Process:
         self.is_alive = True
         self.is_paused = False
         self.parked: list[asyncio.Handle] = []
+        self.tasks: list[asyncio.Task[object]] = []
 
 
 def test_cpython_still_has_the_private_names_that_the_loop_stands_on() -> None:
