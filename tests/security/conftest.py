@@ -6,9 +6,11 @@
 import os
 import random
 import zlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.model.s3_world import S3World, open_s3_world
 from tests.security.inputs import COUNTS, Inputs
 
 
@@ -18,6 +20,13 @@ def inputs(request: pytest.FixtureRequest) -> Inputs:
     seed = int(os.environ.get("FILEFLUX_SECURITY_SEED") or 1)
     row = request.path.stem.split("_")[1].upper()
     return Inputs(row, random.Random(seed * 2**32 + zlib.crc32(request.node.name.encode())))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[S3World]:
+    """The S3 application over in-memory twins."""
+    async with open_s3_world() as world:
+        yield world
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
