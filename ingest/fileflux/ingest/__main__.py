@@ -31,23 +31,31 @@ async def main(stopping: asyncio.Event) -> None:
 
 
 async def _tend_workers(settings: IngestSettings, stopping: asyncio.Event) -> None:
-    """Start the workers on one shared port; a worker that dies is started again."""
+    """Start the workers on shared ports; a worker that dies is started again.
+
+    Any worker serves any staged bundle, so a URL that nodes were given outlives its worker.
+    """
     holder = bound_socket(settings.host, settings.port, shared=True)
+    internal = bound_socket(settings.host, settings.internal_port, shared=True)
     port = holder.getsockname()[1]
+    ports = (port, internal.getsockname()[1])
     tasks = [
-        asyncio.create_task(_tend(settings, number, port, stopping), name=f"worker {number}")
+        asyncio.create_task(_tend(settings, number, ports, stopping), name=f"worker {number}")
         for number in range(settings.workers)
     ]
     announcer = asyncio.create_task(_announce_all(settings, port), name="announce")
     await asyncio.gather(*tasks)
     announcer.cancel()
     holder.close()
+    internal.close()
 
 
-async def _tend(settings: IngestSettings, number: int, port: int, stopping: asyncio.Event) -> None:
+async def _tend(
+    settings: IngestSettings, number: int, ports: tuple[int, int], stopping: asyncio.Event
+) -> None:
     while not stopping.is_set():
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "fileflux.ingest", env=_worker_env(settings, number, port)
+            sys.executable, "-m", "fileflux.ingest", env=_worker_env(settings, number, ports)
         )
         ended = asyncio.create_task(process.wait())
         asked = asyncio.create_task(stopping.wait())
@@ -61,14 +69,15 @@ async def _tend(settings: IngestSettings, number: int, port: int, stopping: asyn
             await asyncio.sleep(RESTART_S)
 
 
-def _worker_env(settings: IngestSettings, number: int, port: int) -> dict[str, str]:
-    """The parent's environment, with ports of the worker's own."""
+def _worker_env(settings: IngestSettings, number: int, ports: tuple[int, int]) -> dict[str, str]:
+    """The parent's environment, with the shared ports (S3, internal) and those of its own."""
+    port, internal_port = ports
     metrics_port = settings.metrics_port + number if settings.metrics_port else 0
     return {
         **os.environ,
         WORKER_VARIABLE: str(number),
         "FILEFLUX_INGEST_PORT": str(port),
-        "FILEFLUX_INGEST_INTERNAL_PORT": "0",
+        "FILEFLUX_INGEST_INTERNAL_PORT": str(internal_port),
         "FILEFLUX_INGEST_METRICS_PORT": str(metrics_port),
         "FILEFLUX_OPS_PORT": "0",
         "FILEFLUX_READY_FILE": _worker_file(settings, number),

@@ -70,10 +70,14 @@ class Heir:
         )
         noted = {b.bundle_id for note in notes.values() for b in parse_note(note).bundles}
         others = [each for each in inheritance.bundle_ids if each not in noted]
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._serve(inheritance, others), name="serve the dead's bundles")
-            for note in notes.values():
-                tasks.create_task(self._drive(inheritance, note), name="drive an accepted upload")
+        holding = asyncio.create_task(inheritance.hold(), name="hold an inheritance")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._serve(inheritance, others), name="serve the dead's bundles")
+                for note in notes.values():
+                    tasks.create_task(self._drive(inheritance, note), name="drive an upload")
+        finally:
+            holding.cancel()
         await inheritance.discard()
 
     async def _adopt(self) -> Inheritance | None:

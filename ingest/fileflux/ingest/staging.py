@@ -113,6 +113,9 @@ class Inheritance(Protocol):
 
     async def delete(self, bundle_ids: Sequence[BundleId]) -> None: ...
 
+    async def hold(self) -> None:
+        """Keep it ours, until cancelled."""
+
     async def discard(self) -> None:
         """Delete all that is left, and the incarnation with it."""
 
@@ -290,6 +293,9 @@ class MemoryInheritance(MemoryNotes):
 
     async def read_notes(self) -> dict[SealId, bytes]:
         return dict(self._notes)
+
+    async def hold(self) -> None:
+        """Ours by being in `locked`."""
 
     async def delete(self, bundle_ids: Sequence[BundleId]) -> None:
         for bundle_id in bundle_ids:

@@ -129,7 +129,12 @@ class FileStaging(_Folder):
             self._budget.give_back(size)
 
     def close(self) -> None:
-        """Let go of the lock: what is left is the next living worker's to settle."""
+        """Let go of the lock. What is left is the next living worker's to settle; an empty
+        directory goes with us.
+        """
+        if all(path.name == _LOCK for path in self._path.iterdir()):
+            _unlink(f"{self._prefix}{_LOCK}")
+            self._path.rmdir()
         os.close(self._lock_fd)
 
     def _forget(self, bundle_id: BundleId) -> None:
@@ -269,6 +274,9 @@ class FileInheritance(_Folder):
 
     async def delete(self, bundle_ids: Sequence[BundleId]) -> None:
         await asyncio.to_thread(_unlink_all, [self._bundle(each) for each in bundle_ids])
+
+    async def hold(self) -> None:
+        """The lock holds it."""
 
     async def discard(self) -> None:
         await asyncio.to_thread(self._discard)

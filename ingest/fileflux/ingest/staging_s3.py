@@ -23,6 +23,7 @@ from fileflux.core.checksum import Buffer
 from fileflux.core.clock import Clock
 from fileflux.core.errors import FileFluxError, NoSuchBundle, Unavailable
 from fileflux.core.ids import BundleId, Incarnation, SealId, parse_id
+from fileflux.core.model import CHUNK_SIZE_BYTES
 from fileflux.core.telemetry import get_logger
 from fileflux.ingest.staging import Budget, Inheritance, StagedFile, StagedReader, total_size
 
@@ -33,6 +34,8 @@ LEASE_REFRESH_S: Final = 10.0
 LEASE_LIFE_S: Final = 60.0
 URL_LIFE_S: Final = 900
 """An assignment lives for a minute; each further one carries a fresh URL."""
+CHUNK_MEMORY_BYTES: Final = 2 * CHUNK_SIZE_BYTES
+"""A chunk is collected in memory, and copied once on its way into the client."""
 DELETE_MAX: Final = 1_000
 """Keys per DeleteObjects, by S3's rule."""
 _ALIVE: Final = "alive"
@@ -240,7 +243,7 @@ class S3Host:
             etag, age_s = await self._bucket.lease(f"{name}/{_ALIVE}")
             if age_s <= self._lease_life_s:
                 return None
-            heir = S3Inheritance(self._bucket, incarnation)
+            heir = S3Inheritance(self._bucket, incarnation, self._clock)
             await heir.renew_lease(self._clock, if_match=etag)
         except (ValueError, FileFluxError):
             return None  # Not ours, being discarded, or another heir was faster.
@@ -262,10 +265,11 @@ class _S3Reader:
 
 
 class S3Inheritance(_Folder):
-    """A dead incarnation's keys, whose lease is ours. Its owner runs `hold_lease`."""
+    """A dead incarnation's keys, whose lease is ours."""
 
-    def __init__(self, bucket: Bucket, incarnation: Incarnation) -> None:
+    def __init__(self, bucket: Bucket, incarnation: Incarnation, clock: Clock) -> None:
         super().__init__(bucket, incarnation)
+        self._clock = clock
         self.bundle_ids: Sequence[BundleId] = ()
 
     async def look(self) -> None:
@@ -278,6 +282,9 @@ class S3Inheritance(_Folder):
     async def delete(self, bundle_ids: Sequence[BundleId]) -> None:
         await self._bucket.delete([self._bundle(each) for each in bundle_ids])
         await self.look()
+
+    async def hold(self) -> None:
+        await self.hold_lease(self._clock)
 
     async def discard(self) -> None:
         keys = await self._bucket.keys(self._prefix)

@@ -33,8 +33,7 @@ from fileflux.ingest.redrive import Redriver
 from fileflux.ingest.replica_reader import ReplicaReader
 from fileflux.ingest.root_user import ensure_root
 from fileflux.ingest.settings import IngestSettings
-from fileflux.ingest.staging_api import StagingApi
-from fileflux.ingest.staging_files import FileHost, FileStaging, open_staging
+from fileflux.ingest.staging_opening import OpenStaging, open_settings_staging
 from fileflux.metadata.direct import DirectWriter
 from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
 from fileflux.metadata.settle import SealAborter
@@ -65,15 +64,14 @@ class _Parts:
     broker: Broker
     view: MapView
     client: NodeClient
-    host: FileHost
-    staging: FileStaging
+    staging: OpenStaging
     incarnation: Incarnation
 
 
 async def run_worker(settings: IngestSettings, stopping: asyncio.Event, *, shared: bool) -> None:
     """Serve until `stopping`. `shared`: other workers listen on the same port."""
     async with AsyncExitStack() as stack:
-        parts = await _open_parts(settings, stack)
+        parts = await _open_parts(settings, stack, shared=shared)
         engine = await _open_engine(parts)
         stack.push_async_callback(engine.close)
         redriver = Redriver(
@@ -84,13 +82,13 @@ async def run_worker(settings: IngestSettings, stopping: asyncio.Event, *, share
         )
         uploads = AsyncUploads(
             engine,
-            staging=parts.staging,
+            staging=parts.staging.staging,
             direct=parts.store.direct,
             states=parts.store.reader,
             redriver=redriver,
         )
         stack.push_async_callback(uploads.close)
-        heir = Heir(parts.host, parts.store.reader, redriver, clock=SystemClock())
+        heir = Heir(parts.staging.host, parts.store.reader, redriver, clock=SystemClock())
         inheriting = asyncio.create_task(heir.run(), name="inherit from the dead")
         stack.callback(inheriting.cancel)
         deps = _dependencies(parts, engine, uploads)
@@ -99,7 +97,7 @@ async def run_worker(settings: IngestSettings, stopping: asyncio.Event, *, share
         await _serve(settings, stack, deps, stopping, view=parts.view, shared=shared)
 
 
-async def _open_parts(settings: IngestSettings, stack: AsyncExitStack) -> _Parts:
+async def _open_parts(settings: IngestSettings, stack: AsyncExitStack, *, shared: bool) -> _Parts:
     clock, rng = SystemClock(), random.SystemRandom()
     broker = open_kafka(settings, clock)
     stack.push_async_callback(broker.close)
@@ -111,8 +109,8 @@ async def _open_parts(settings: IngestSettings, stack: AsyncExitStack) -> _Parts
     client = NodeClient(_secret(settings), clock, timeout_s=settings.node_timeout_s)
     stack.push_async_callback(client.close)
     incarnation = Incarnation(new_id(rng))
-    host, staging = await _open_staging(settings, stack, incarnation)
-    return _Parts(settings, store, broker, view, client, host, staging, incarnation)
+    staging = await open_settings_staging(settings, stack, incarnation, shared=shared)
+    return _Parts(settings, store, broker, view, client, staging, incarnation)
 
 
 async def _open_store(
@@ -126,27 +124,6 @@ async def _open_store(
     return _Store(database, PostgresReader(connections), direct)
 
 
-async def _open_staging(
-    settings: IngestSettings, stack: AsyncExitStack, incarnation: Incarnation
-) -> tuple[FileHost, FileStaging]:
-    """Serve every incarnation's bundles of this host, and open ours."""
-    internal = bound_socket(settings.host, settings.internal_port)
-    base_url = settings.advertised_url or f"http://{settings.host}:{internal.getsockname()[1]}"
-    host = FileHost(settings.staging_dir, base_url=base_url)
-    api = StagingApi(host, secret=_secret(settings), clock=SystemClock())
-    config = uvicorn.Config(api.app(), host=settings.host, access_log=False, log_config=None)
-    server = EmbeddedServer(config)
-    staging = open_staging(
-        settings.staging_dir,
-        incarnation,
-        budget_bytes=settings.staging_share_bytes,
-        base_url=base_url,
-    )
-    await server.start(internal)
-    stack.push_async_callback(server.stop)
-    return host, staging
-
-
 async def _open_engine(parts: _Parts) -> UploadEngine:
     settings = parts.settings
     return await open_engine(
@@ -157,7 +134,7 @@ async def _open_engine(parts: _Parts) -> UploadEngine:
             direct=parts.store.direct,
             aborter=SealAborter(parts.store.database),
             view=parts.view,
-            staging=parts.staging,
+            staging=parts.staging.staging,
             lane_count=settings.lanes,
             slot_count=settings.slots,
             silence_s=settings.silence_s,
@@ -183,12 +160,13 @@ def _dependencies(parts: _Parts, engine: UploadEngine, uploads: AsyncUploads) ->
         lookup=ManifestLookup(reader),
         objects=ObjectReader(reader, replicas, cache=cache, memory=memory),
         admission=Admission(
-            staging=parts.staging,
+            staging=parts.staging.staging,
             seals=engine.pipeline.seals,
             listener=engine.completions,
             clock=clock,
             memory=memory,
             requests_max=settings.requests_max,
+            large_bytes=parts.staging.large_bytes,
         ),
         asynchronous=uploads,
         credentials=identities,

@@ -132,6 +132,19 @@ async def test_another_process_is_adopted_when_it_was_killed_and_not_before(
     assert names_in(tmp_path) == []
 
 
+async def test_a_staging_that_is_closed_empty_leaves_nothing_to_inherit(tmp_path: Path) -> None:
+    first = open_staging(tmp_path, Incarnation(new_id(RNG)), budget_bytes=100, base_url=URL)
+    second = open_staging(tmp_path, Incarnation(new_id(RNG)), budget_bytes=100, base_url=URL)
+    await second.create(new_bundle(), [b"data"])
+    first.close()
+    second.close()
+
+    assert names_in(tmp_path) == [second.incarnation.hex()]
+    heir = await FileHost(tmp_path, base_url=URL).adopt()
+    assert heir is not None
+    assert len(heir.bundle_ids) == 1
+
+
 async def test_foreign_names_in_the_directory_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
     (tmp_path / "README").write_text("not ours")
