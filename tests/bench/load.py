@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 RECEIVE_BYTES = 1 << 18
 Request = tuple[bytes, bytes]
@@ -51,8 +52,7 @@ class _Connection(asyncio.BufferedProtocol):
         self.keep_body = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by name.
 
     async def request(self, request: Request, *, expects_body: bool = True) -> int:
         self._answer = asyncio.get_running_loop().create_future()

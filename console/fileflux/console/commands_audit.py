@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -150,6 +152,10 @@ def _run(data_dir: Path, ask: Callable[[Surroundings], Awaitable[int]]) -> None:
 
     try:
         code = asyncio.run(work())
+    except BrokenPipeError:
+        # Whoever read our lines has enough of them (`| head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     except (NoSurroundings, FileFluxError, OSError) as error:
         typer.echo(f"cannot: {error}", err=True)
         raise typer.Exit(1) from None

@@ -76,19 +76,19 @@ def demo(
     ] = None,
     size_mib_max: Annotated[
         int, typer.Option(help="Stop adding files from the source at this many MiB.", min=1)
-    ] = 700,
+    ] = 400,
+    files_max: Annotated[int, typer.Option(help="Stop adding files at this many.", min=1)] = 2500,
 ) -> None:
     """Start the system, store a directory of real files, fetch it back, compare every byte.
 
     The last line says: demo: N files, B bytes, 0 differences, S seconds.
     """
-    from fileflux.console.demo import run_demo
+    from fileflux.console.demo import DemoLimits, run_demo
 
     options = cluster_options(data_dir=data_dir, cache_dir=cache_dir, port=0)
     python = client_python or Path(sys.executable)
-    raise typer.Exit(
-        run_demo(options, source=source, client_python=python, bytes_max=size_mib_max << 20)
-    )
+    limits = DemoLimits(bytes_max=size_mib_max << 20, files_max=files_max)
+    raise typer.Exit(run_demo(options, source=source, client_python=python, limits=limits))
 
 
 def run(

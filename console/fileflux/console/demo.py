@@ -2,27 +2,22 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import sysconfig
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from fileflux.console.cluster import Cluster
 from fileflux.console.commands_audit import trace_of
 from fileflux.console.demo_files import DemoFiles, collect
+from fileflux.console.demo_progress import DemoProgress
 from fileflux.console.dev import START_PROBLEMS
 from fileflux.console.services import ClusterOptions
 from fileflux.console.steps import Step
@@ -34,11 +29,20 @@ BUCKET: Final = "demo"
 SHOWN_KEYS: Final = 4
 
 
+@dataclass(frozen=True, slots=True)
+class DemoLimits:
+    """How much of the source directory is stored."""
+
+    bytes_max: int
+    files_max: int
+
+
 def run_demo(
-    options: ClusterOptions, *, source: Path | None, client_python: Path, bytes_max: int
+    options: ClusterOptions, *, source: Path | None, client_python: Path, limits: DemoLimits
 ) -> int:
     """Return the exit code: 0 when there was no difference."""
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Nothing is left running behind us.
     out = Console(highlight=False)
     cluster = Cluster(options, on_step=lambda one: _show_step(out, one))
     out.print("[bold]FileFlux demo[/bold]: starting the system")
@@ -48,7 +52,7 @@ def run_demo(
         out.print(f"[red]cannot start:[/red] {error}")
         return 1
     try:
-        found = _collect(out, cluster, source, bytes_max)
+        found = _collect(out, cluster, source, limits)
         bucket = f"{BUCKET}-{int(time.time())}"
         differences = _store_and_fetch(out, cluster, found, bucket, client_python)
         _tell(out, cluster, bucket, found)
@@ -71,9 +75,14 @@ def _show_step(out: Console, one: Step) -> None:
         out.print(f"  [red]✗[/red] {one.name:<16} [dim]{one.seconds:5.1f} s[/dim]")
 
 
-def _collect(out: Console, cluster: Cluster, source: Path | None, bytes_max: int) -> DemoFiles:
+def _collect(out: Console, cluster: Cluster, source: Path | None, limits: DemoLimits) -> DemoFiles:
     root = source or Path(sysconfig.get_paths()["stdlib"])
-    found = collect(root, cluster.data.root / "demo-files", bytes_max)
+    found = collect(
+        root,
+        cluster.data.root / "demo-files",
+        bytes_max=limits.bytes_max,
+        files_max=limits.files_max,
+    )
     skipped = ", ".join(f"{count} {why}" for why, count in sorted(found.skipped.items()))
     out.print(
         f"storing {len(found.files)} files, {found.total_bytes / 1e6:.0f} MB, of {root} "
@@ -92,31 +101,18 @@ def _store_and_fetch(
         "bucket": bucket,
         "files": found.files,
     }
-    columns = (
-        TextColumn("{task.description:<9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("files"),
-        DownloadColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=out) as progress:
-        bars = {
-            "put": progress.add_task("upload", total=len(found.files)),
-            "get": progress.add_task("download", total=len(found.files), start=False),
-        }
-        return _follow(_client_lines(client_python, job), progress, bars)
+    with DemoProgress(out, len(found.files)) as progress:
+        return _follow(_client_lines(client_python, job), progress)
 
 
-def _follow(lines: Iterator[dict[str, Any]], progress: Progress, bars: dict[str, Any]) -> int:
+def _follow(lines: Iterator[dict[str, Any]], progress: DemoProgress) -> int:
+    """Return the number of differences; a client that never compared says so by -1."""
     differences = -1
     for line in lines:
-        if line["phase"] in bars:
-            progress.advance(bars[line["phase"]])
+        if line["phase"] in ("put", "get"):
+            progress.one_more(line["phase"])
             if line.get("differs"):
-                progress.console.print(f"[red]differs:[/red] {line['key']}")
-        elif line["phase"] == "uploaded":
-            progress.start_task(bars["get"])
+                progress.say(f"[red]differs:[/red] {line['key']}")
         elif line["phase"] == "compared":
             differences = int(line["differences"])
     return differences

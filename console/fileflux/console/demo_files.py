@@ -27,8 +27,8 @@ class DemoFiles:
         self.total_bytes += size
 
 
-def collect(source: Path, made: Path, bytes_max: int) -> DemoFiles:
-    """The made files first, then the source's until `bytes_max`; links and the like are counted."""
+def collect(source: Path, made: Path, *, bytes_max: int, files_max: int) -> DemoFiles:
+    """The made files first, then the source's up to the limits; what is skipped is counted."""
     found = DemoFiles()
     for path in make_files(made):
         found.add(f"made/{path.name}", str(path), path.stat().st_size)
@@ -37,7 +37,7 @@ def collect(source: Path, made: Path, bytes_max: int) -> DemoFiles:
         size, problem = _inspect(path)
         if problem:
             found.skipped[problem] += 1
-        elif source_bytes + size > bytes_max:
+        elif source_bytes + size > bytes_max or len(found.files) >= files_max:
             found.skipped["beyond the size asked for"] += 1
         else:
             source_bytes += size
