@@ -171,22 +171,9 @@ async def open_s3_world(
         staging = MemoryStaging(host, incarnation, budget_bytes=staging_bytes)
         reader, direct = MemoryReader(database), DirectWriter(database, rng=rng)
         stack.push_async_callback(direct.close)
-        engine = await open_engine(
-            EngineDependencies(
-                incarnation=incarnation,
-                broker=broker,
-                reader=reader,
-                direct=direct,
-                aborter=SealAborter(database),
-                view=FixedPlacement(NODES),
-                staging=staging,
-                lane_count=LANES,
-                slot_count=SLOTS,
-                clock=clock,
-                rng=rng,
-            )
+        engine = await _open_engine(
+            stack, incarnation, broker, database, direct, staging=staging, clock=clock, rng=rng
         )
-        stack.push_async_callback(engine.close, drain_s=2)
         memory = MemoryBudget(memory_bytes)
         deps = Dependencies(
             engine=engine,
@@ -231,6 +218,36 @@ async def open_s3_world(
         await world.add_user(BOB)
         await world.add_user(CAROL, active=False)
         yield world
+
+
+async def _open_engine(
+    stack: AsyncExitStack,
+    incarnation: Incarnation,
+    broker: MemoryBroker,
+    database: MemoryDatabase,
+    direct: DirectWriter,
+    *,
+    staging: MemoryStaging,
+    clock: Clock,
+    rng: random.Random,
+) -> UploadEngine:
+    engine = await open_engine(
+        EngineDependencies(
+            incarnation=incarnation,
+            broker=broker,
+            reader=MemoryReader(database),
+            direct=direct,
+            aborter=SealAborter(database),
+            view=FixedPlacement(NODES),
+            staging=staging,
+            lane_count=LANES,
+            slot_count=SLOTS,
+            clock=clock,
+            rng=rng,
+        )
+    )
+    stack.push_async_callback(engine.close, drain_s=2)
+    return engine
 
 
 def _object_reader(
