@@ -219,6 +219,7 @@ class MemoryTransaction:
         self, before: Sequence[LanePosition], after: Sequence[LanePosition]
     ) -> None:
         await self.statement()
+        assert [p.turn + 1 for p in before] == [p.turn for p in after], "a turn at a time"
         for position in before:
             stored = self._view.get("positions", (position.topic, position.partition))
             if (stored.turn if stored else 0) != position.turn:
@@ -228,6 +229,7 @@ class MemoryTransaction:
 
     async def move_head(self, before: SequencerHead, after: SequencerHead) -> None:
         await self.statement()
+        assert before.turn + 1 == after.turn, "a turn at a time"
         stored = self._view.get("heads", (before.stream,))
         if (stored.turn if stored else 0) != before.turn:
             raise LaneLost(f"{before.stream}: turn {before.turn}")

@@ -122,10 +122,10 @@ class Transaction(Protocol):
     async def move_positions(
         self, before: Sequence[LanePosition], after: Sequence[LanePosition]
     ) -> None:
-        """Compare-and-set by turn; raise LaneLost when somebody moved one since."""
+        """Compare-and-set by turn, one at a time; raise LaneLost when somebody moved one since."""
 
     async def move_head(self, before: SequencerHead, after: SequencerHead) -> None:
-        """Compare-and-set by turn; raise LaneLost."""
+        """Compare-and-set by turn, one at a time; raise LaneLost."""
 
     async def number_pending(
         self, block_ids: Sequence[bytes], block: AuditBlock, sequences: Mapping[BucketId, int]

@@ -160,7 +160,7 @@ class PostgresTransaction:
         self, block_ids: Sequence[bytes], block: AuditBlock, sequences: Mapping[BucketId, int]
     ) -> None:
         stored = (block.stream, block.first_position, block.count, block.payload, block.chain_hash)
-        self._add("add_audit_block", "audit_blocks", stored)
+        self._add("add_audit_block", "audit_blocks", stored, expected=1)
         columns = [list(sequences), list(sequences.values())]
         self._add("put_bucket_sequences", "bucket_sequences", columns)
         ids = list(block_ids)

@@ -378,9 +378,10 @@ WHERE sequencer_heads.turn = excluded.turn - 1
 RETURNING 1;
 
 -- add_audit_block --
--- Store a block of numbered records.
+-- Store a block of numbered records; none where somebody else's block is: the head was lost.
 INSERT INTO audit_blocks (stream, first_position, record_count, payload, chain_hash)
 VALUES ($1::TEXT, $2::INT8, $3::INT8, $4::BYTEA, $5::BYTEA)
+ON CONFLICT (stream, first_position) DO NOTHING
 RETURNING 1;
 
 -- put_bucket_sequences --
