@@ -70,8 +70,13 @@ def _settings_modules() -> list[str]:
 
 
 def _service_name(module: str, cls: type) -> str:
-    """`placement`; a package of several processes names the class's too: `metadata sequencer`."""
+    """`placement`; a package of several processes names the class's too: `metadata sequencer`.
+
+    A class made of several of the package's own is for the process that does all of it.
+    """
     package = module.split(".")[1]
+    if len(cls.__bases__) > 1 and all(base.__module__ == module for base in cls.__bases__):
+        return f"{package} all"
     own = cls.__name__.removesuffix("Settings").lower()
     return package if own in package or package in own else f"{package} {own}"
 
