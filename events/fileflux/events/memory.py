@@ -210,12 +210,13 @@ class MemoryBroker:
         position = Position(draft.topic, draft.partition, log.end)
         at_us = self._clock.now_us() // 1_000 * 1_000
         log.records.append(Record(position, draft.key, draft.value, draft.headers, at_us))
-        self._wake()
+        self._wake(_place(draft))
         return position
 
-    def _wake(self) -> None:
+    def _wake(self, place: tuple[str, int] | None = None) -> None:
         for source in self._sources:
-            source.arrived.set()
+            if place is None or source.reads(place):
+                source.arrived.set()
 
 
 def _place(draft: _Draft) -> tuple[str, int]:
@@ -265,6 +266,9 @@ class _MemorySource:
         self._broker = broker
         self._next = dict.fromkeys(partitions, 0)
         self._closed = False
+
+    def reads(self, place: tuple[str, int]) -> bool:
+        return place in self._next
 
     async def seek(self, topic: str, partition: int, offset: int | None) -> None:
         self._check_assigned(topic, partition)
