@@ -8,11 +8,12 @@ docs/explanation/scale.md.
 import asyncio
 import math
 import random
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from tests.model.lane_world import NODES, LaneWorld, commit_of, open_world
+from tests.model.lane_world import LaneWorld, commit_of, open_world
 
 from fileflux.core.classes import DEFAULT_CLASSES, parse_classes
 from fileflux.core.clock import ManualClock
@@ -30,6 +31,7 @@ from fileflux.placement.membership import NodeView
 NODE_COUNTS: Final = (10, 100, 1_000)
 NOW_US: Final = 1_790_000_000_000_000
 MAP_REPEAT_S: Final = 30
+NODES: Final = tuple(NodeId(str(uuid.UUID(int=number))) for number in range(3))
 TURNS: Final = 20
 
 
@@ -83,7 +85,7 @@ class Sizes:
 
 def heartbeat() -> NodeHeartbeat:
     return NodeHeartbeat(
-        node_id=NodeId("0" * 32),
+        node_id=NODES[0],
         epoch=7,
         at_us=NOW_US,
         url="http://node-0001.storage.example.net:9100",
@@ -103,7 +105,7 @@ def map_of(nodes: int, *, seed: int = 1) -> PlacementDecided:
     rng = random.Random(seed)
     views = tuple(
         NodeView(
-            node_id=NodeId(new_id(rng).hex()),
+            node_id=NodeId(str(uuid.UUID(bytes=new_id(rng)))),
             url=f"http://node-{number:04}.storage.example.net:9100",
             domain=f"site-a/rack-{number // 20:02}/node-{number:04}",
             state="alive",
@@ -132,6 +134,7 @@ async def measure_sizes(load: Load) -> Sizes:
     before = await _audit_bytes(world)
     keys = [f"2026/11/25/sensor-{number:06}.json".encode() for number in range(128)]
     seal = await world.upload(*keys[: load.uploads_per_flush], quorum=len(NODES))
+    seal = replace(seal, bundles=tuple(replace(one, nodes=NODES) for one in seal.bundles))
     await world.emit(seal)
     await world.confirm(seal, *NODES)
     materializer = await world.materializer(fetch_wait_s=0.001)
@@ -159,7 +162,7 @@ def _assigned(seal: UploadsSealed) -> BundleAssigned:
     return BundleAssigned(
         bundle_id=BundleId(seal.bundles[0].bundle_id),
         seal_id=SealId(seal.seal_id),
-        node_id=NodeId("0" * 32),
+        node_id=NODES[0],
         lane=3,
         size_class=SizeClass.SMALL,
         size=4 * MIB,
