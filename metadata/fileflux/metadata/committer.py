@@ -14,7 +14,8 @@ from fileflux.core.telemetry import SEALING_SECONDS, SEALS_SETTLED, get_logger
 from fileflux.events.dead_letter import DeadLetters
 from fileflux.metadata.completions import CompletionPublisher
 from fileflux.metadata.intake import HeldCommit, Intake, commit_fault, seal_fault
-from fileflux.metadata.lanes import LaneBook, Moves
+from fileflux.metadata.lane_readings import Moves
+from fileflux.metadata.lanes import LaneBook
 from fileflux.metadata.pending_seals import PendingSeal, PendingSeals
 from fileflux.metadata.ports import Database
 from fileflux.metadata.sealing import Sealing, SealingTransaction, Settled, settle_as_failed

@@ -7,80 +7,19 @@ the turn stands still although there is something to apply.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from fileflux.core.telemetry import LANES_LOST, LANES_OWNED, get_logger
 from fileflux.events.ports import EventSource, Record
 from fileflux.events.topics import BUNDLES_COMMITTED, UPLOADS_SEALED
+from fileflux.metadata.lane_readings import Lane, Moves, Place, lane_unread, mark_before
 from fileflux.metadata.pending_seals import NO_MARK, Mark, PendingSeal, PendingSeals, mark_of
 from fileflux.metadata.ports import LanePosition, MetadataReader
 
 log = get_logger(__name__)
 
 TAKE_OVER_AFTER_S: Final = 3.0
-
-Place = tuple[str, int]
-
-
-@dataclass(slots=True)
-class Reading:
-    """One partition. `stored`: as the database has it; the next record to read, and its `mark`."""
-
-    stored: LanePosition
-    next_offset: int | None = None
-    mark: Mark = NO_MARK
-
-    @property
-    def place(self) -> Place:
-        return self.stored.topic, self.stored.partition
-
-    def note(self, record: Record) -> None:
-        """A record was read. Whatever its offset: a wiped topic starts again."""
-        self.next_offset = record.position.offset + 1
-        self.mark = mark_of(record)
-
-    def moved(self, offset: int | None, mark: Mark) -> LanePosition:
-        """Return the position after a transaction that applied what is before `offset`."""
-        return replace(
-            self.stored,
-            turn=self.stored.turn + 1,
-            offset=offset,
-            before_us=mark.timestamp_us,
-            before_crc=mark.crc,
-        )
-
-
-@dataclass(slots=True)
-class Lane:
-    """A lane's two readings. `is_ours`; `is_parked`: its seals wait in the topic, we are full.
-
-    `turns` and `still_since_s`: what a stand-by last saw of the owner.
-    """
-
-    number: int
-    seals: Reading
-    commits: Reading
-    is_ours: bool = True
-    is_parked: bool = False
-    turns: tuple[int, int] = (0, 0)
-    still_since_s: float = 0.0
-
-    @property
-    def readings(self) -> tuple[Reading, Reading]:
-        return self.seals, self.commits
-
-
-@dataclass(slots=True)
-class Moves:
-    """Positions before and after a transaction, for the compare-and-set."""
-
-    before: list[LanePosition] = field(default_factory=list)
-    after: list[LanePosition] = field(default_factory=list)
-
-    def add(self, reading: Reading, after: LanePosition) -> None:
-        self.before.append(reading.stored)
-        self.after.append(after)
 
 
 def places_of(lanes: Sequence[int]) -> list[Place]:
@@ -96,12 +35,7 @@ class LaneBook:
     ) -> None:
         self._reader = reader
         self._source = source
-        self.lanes = {
-            number: Lane(
-                number, _unread(UPLOADS_SEALED, number), _unread(BUNDLES_COMMITTED, number)
-            )
-            for number in numbers
-        }
+        self.lanes = {number: lane_unread(number) for number in numbers}
 
     @property
     def strangers(self) -> list[Lane]:
@@ -112,7 +46,7 @@ class LaneBook:
         """Read every lane from where the database says it has been applied to."""
         found = await self._load(list(self.lanes.values()))
         for lane in self.lanes.values():
-            lane.seals.stored, lane.commits.stored = (found[r.place] for r in lane.readings)
+            lane.store(found)
             await self._seek(lane)
         LANES_OWNED.set(len(self.lanes))
 
@@ -138,10 +72,7 @@ class LaneBook:
         for lane in self.lanes.values():
             if lane.is_ours:
                 oldest = pending.oldest_of(lane.number, without=settled)
-                _add_seals_move(moves, lane, oldest, is_touched=lane.number in touched)
-                if lane.commits.next_offset != lane.commits.stored.offset:
-                    after = lane.commits.moved(lane.commits.next_offset, lane.commits.mark)
-                    moves.add(lane.commits, after)
+                lane.add_moves(moves, oldest, is_touched=lane.number in touched)
         return moves
 
     def standing(self, seals: Collection[PendingSeal]) -> Moves:
@@ -169,12 +100,11 @@ class LaneBook:
         mine = [] if attempted is None else attempted.after
         lost = []
         for lane in ours:
-            stored = [found[reading.place] for reading in lane.readings]
             is_kept = all(
-                position.turn == reading.stored.turn or position in mine
-                for position, reading in zip(stored, lane.readings, strict=True)
+                found[reading.place].turn == reading.stored.turn or found[reading.place] in mine
+                for reading in lane.readings
             )
-            lane.seals.stored, lane.commits.stored = stored
+            lane.store(found)
             if not is_kept:
                 lost.append(lane)
                 self._stand_by(lane, now_s)
@@ -185,9 +115,9 @@ class LaneBook:
         found = await self._load(self.strangers)
         taken = []
         for lane in self.strangers:
-            lane.seals.stored, lane.commits.stored = (found[r.place] for r in lane.readings)
-            if _turns(lane) != lane.turns:
-                lane.turns, lane.still_since_s = _turns(lane), now_s
+            lane.store(found)
+            if lane.turns != lane.seen_turns:
+                lane.seen_turns, lane.still_since_s = lane.turns, now_s
             elif now_s - lane.still_since_s >= TAKE_OVER_AFTER_S and await self._has_lag(lane):
                 await self._take(lane)
                 taken.append(lane)
@@ -200,7 +130,7 @@ class LaneBook:
 
     def _stand_by(self, lane: Lane, now_s: float) -> None:
         lane.is_ours = lane.is_parked = False
-        lane.turns, lane.still_since_s = _turns(lane), now_s
+        lane.seen_turns, lane.still_since_s = lane.turns, now_s
         LANES_LOST.inc()
         LANES_OWNED.dec()
         log.info("another materializer applies this lane; standing by", lane=lane.number)
@@ -220,7 +150,7 @@ class LaneBook:
             offset = await self._verified(reading.stored)
             reading.next_offset = offset
             is_known = offset is not None
-            reading.mark = _mark(reading.stored) if is_known else NO_MARK
+            reading.mark = mark_before(reading.stored) if is_known else NO_MARK
             await self._source.seek(*reading.place, offset)
 
     async def _verified(self, position: LanePosition) -> int | None:
@@ -236,11 +166,11 @@ class LaneBook:
     async def _is_same_topic(self, position: LanePosition, first: int) -> bool:
         """Compare the record before the position; one that retention removed tells nothing."""
         assert position.offset is not None
-        if position.offset <= first or _mark(position) == NO_MARK:
+        if position.offset <= first or mark_before(position) == NO_MARK:
             return True
         before = position.offset - 1
         record = await self._source.read_one(position.topic, position.partition, before)
-        return record is not None and mark_of(record) == _mark(position)
+        return record is not None and mark_of(record) == mark_before(position)
 
     async def _has_lag(self, lane: Lane) -> bool:
         for reading in lane.readings:
@@ -248,26 +178,3 @@ class LaneBook:
             if end > (reading.stored.offset or first):
                 return True
         return False
-
-
-def _unread(topic: str, lane: int) -> Reading:
-    return Reading(LanePosition(topic, lane, turn=0, offset=None))
-
-
-def _turns(lane: Lane) -> tuple[int, int]:
-    return lane.seals.stored.turn, lane.commits.stored.turn
-
-
-def _mark(position: LanePosition) -> Mark:
-    return Mark(position.before_us, position.before_crc)
-
-
-def _add_seals_move(
-    moves: Moves, lane: Lane, oldest: PendingSeal | None, *, is_touched: bool
-) -> None:
-    reading = lane.seals
-    offset, mark = reading.next_offset, reading.mark
-    if oldest is not None and (offset is None or oldest.offset < offset):
-        offset, mark = oldest.offset, oldest.before
-    if is_touched or offset != reading.stored.offset:
-        moves.add(reading, reading.moved(offset, mark))

@@ -1,19 +1,12 @@
-"""Readers' door on a database that speaks PostgreSQL's protocol.
+"""Readers' door on a database that speaks PostgreSQL's protocol: each call is one statement."""
 
-Each call is one statement outside of any transaction, at the session's default isolation: one
-snapshot, no locks that a writer could trip over. A read whose connection broke is asked once more.
-"""
-
-import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import asyncpg
 
-from fileflux.core.errors import MetadataBusy
-from fileflux.core.ids import BucketId, BundleId, NodeId, SealId, UploadId, UserId
+from fileflux.core.ids import BucketId, BundleId, NodeId, UploadId, UserId
 from fileflux.core.model import Manifest
-from fileflux.metadata.chain import first_head
 from fileflux.metadata.listing import (
     group_of,
     group_uploads,
@@ -21,17 +14,9 @@ from fileflux.metadata.listing import (
     page_start,
     prefix_end,
 )
-from fileflux.metadata.ports import (
-    AuditBlock,
-    FoundObject,
-    LanePosition,
-    ListedKeys,
-    SealState,
-    SequencerHead,
-)
+from fileflux.metadata.ports import FoundObject, ListedKeys
 from fileflux.metadata.postgres_loads import ID_RANGE_END
-from fileflux.metadata.postgres_pool import LOST, Connections
-from fileflux.metadata.queries import statement
+from fileflux.metadata.postgres_pipeline_reader import PipelineReader
 from fileflux.metadata.rows import BucketRow, KeyRow, ObjectRow, PartRow, UploadRow, UserRow
 from fileflux.metadata.rows_codec import (
     bucket_row,
@@ -39,24 +24,17 @@ from fileflux.metadata.rows_codec import (
     listed_row,
     object_row,
     part_row,
-    settlement_row,
     upload_row,
     user_row,
 )
 
-READ_TIMEOUT_S: Final = 5.0
 UPLOADS_READ_FACTOR: Final = 4
 """A page of uploads reads at most so many times its length; with a delimiter it may be short."""
 NOT_FOUND: Final = FoundObject(bucket=None, row=None, replicas={})
 
-Records = list[asyncpg.Record]
 
-
-class PostgresReader:
-    """The port `MetadataReader`."""
-
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+class PostgresReader(PipelineReader):
+    """The port `MetadataReader`: here what clients ask for, there what the pipeline does."""
 
     async def find_objects(self, wanted: Sequence[tuple[str, bytes]]) -> list[FoundObject]:
         names, keys = zip(*wanted, strict=True) if wanted else ((), ())
@@ -160,88 +138,6 @@ class PostgresReader:
     async def find_async(self, upload_id: UploadId) -> str | None:
         found = await self._fetch("find_async", upload_id)
         return found[0]["state"] if found else None
-
-    async def seal_states(
-        self, seals: Mapping[SealId, Sequence[BundleId]]
-    ) -> dict[SealId, SealState]:
-        bundle_ids = list({bundle_id for bundles in seals.values() for bundle_id in bundles})
-        settlements = {}
-        nodes: dict[BundleId, set[NodeId]] = {bundle_id: set() for bundle_id in bundle_ids}
-        for found in await self._fetch("seal_states", list(seals), bundle_ids):
-            if found["seal_id"] is not None:
-                settlements[found["seal_id"]] = settlement_row(found)
-            else:
-                nodes[found["bundle_id"]].add(found["node_id"])
-        return {
-            seal_id: SealState(
-                settlement=settlements.get(seal_id),
-                committed={bundle_id: frozenset(nodes[bundle_id]) for bundle_id in bundles},
-            )
-            for seal_id, bundles in seals.items()
-        }
-
-    async def clock_us(self) -> int:
-        clock_us: int = (await self._fetch("load_clock"))[0]["clock_us"]
-        return clock_us
-
-    async def audit_blocks(
-        self, stream: str, first_position: int, *, limit: int
-    ) -> list[AuditBlock]:
-        found = await self._fetch("audit_blocks", stream, first_position, limit)
-        return [AuditBlock(*record.values()) for record in found]
-
-    async def audit_head(self, stream: str) -> SequencerHead:
-        found = await self._fetch("audit_head", stream)
-        return SequencerHead(*found[0].values()) if found else first_head(stream)
-
-    async def pending_audit(self, *, limit: int) -> list[tuple[bytes, int, bytes]]:
-        found = await self._fetch("pending_audit", limit)
-        return [(record["block_id"], record["stamp"], record["payload"]) for record in found]
-
-    async def bucket_sequences(self, bucket_ids: Sequence[BucketId]) -> dict[BucketId, int]:
-        found = await self._fetch("bucket_sequences", list(bucket_ids))
-        return {record["bucket_id"]: record["next_sequence"] for record in found}
-
-    async def lane_positions(
-        self, lanes: Sequence[tuple[str, int]]
-    ) -> dict[tuple[str, int], LanePosition]:
-        topics, partitions = zip(*lanes, strict=True) if lanes else ((), ())
-        found = await self._fetch("lane_positions", list(topics), list(partitions))
-        stored = {(record["topic"], record["lane"]): LanePosition(*record) for record in found}
-        return {lane: stored.get(lane, LanePosition(*lane, turn=0, offset=None)) for lane in lanes}
-
-    async def node_intents(self) -> dict[NodeId, tuple[str, float]]:
-        found = await self._fetch("node_intents")
-        return {record["node_id"]: (record["intent"], record["weight"]) for record in found}
-
-    async def usage_of(self, bucket_ids: Sequence[BucketId]) -> dict[BucketId, tuple[int, int]]:
-        found = await self._fetch("usage_of", list(bucket_ids))
-        return {record["bucket_id"]: (record["objects"], record["bytes"]) for record in found}
-
-    async def _fetch(self, name: str, *arguments: Any) -> Records:
-        """Run a statement; raise MetadataBusy when the database does not answer."""
-        try:
-            return await self._fetch_once(name, arguments)
-        except (*LOST, asyncpg.SerializationError):
-            pass
-        try:
-            return await self._fetch_once(name, arguments)
-        except (*LOST, asyncpg.SerializationError) as error:
-            raise MetadataBusy(f"{name}: the database does not answer") from error
-
-    async def _fetch_once(self, name: str, arguments: Sequence[Any]) -> Records:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            connection = await self._connections.take()
-            try:
-                found = await connection.fetch(statement(name), *arguments)
-            except asyncpg.PostgresError:
-                await self._connections.give_back(connection)
-                raise
-            except BaseException:
-                await self._connections.abandon(connection)
-                raise
-            await self._connections.give_back(connection)
-            return found
 
 
 def _found_object(found: asyncpg.Record) -> FoundObject:

@@ -12,7 +12,7 @@ from fileflux.core.errors import LaneLost
 from fileflux.core.ids import BucketId, BundleId, SealId
 from fileflux.metadata.audit_record import pending_block
 from fileflux.metadata.ports import AuditBlock, LanePosition, SealingRows, SequencerHead
-from fileflux.metadata.postgres_loads import FootprintLoader, SealingFound
+from fileflux.metadata.postgres_loads import FootprintLoader
 from fileflux.metadata.postgres_pool import Connection
 from fileflux.metadata.queries import statement, together
 from fileflux.metadata.rows import Footprint, ReplicaRow, Rows, Settlement, Writes
@@ -24,6 +24,7 @@ from fileflux.metadata.rows_columns import (
     put_columns,
     settlement_columns,
 )
+from fileflux.metadata.sealing_found import SealingFound
 
 BEGIN = "BEGIN ISOLATION LEVEL SERIALIZABLE"
 

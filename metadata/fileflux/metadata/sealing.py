@@ -14,7 +14,8 @@ from fileflux.core.changes import Outcome
 from fileflux.core.ids import BundleId, NodeId
 from fileflux.events.schema import BundleCommitted
 from fileflux.metadata.apply import apply, footprint
-from fileflux.metadata.lanes import LaneBook, Moves
+from fileflux.metadata.lane_readings import Moves
+from fileflux.metadata.lanes import LaneBook
 from fileflux.metadata.pending_seals import PendingSeal, PendingSeals, is_same, quorum_of
 from fileflux.metadata.ports import SealingRows, Transaction
 from fileflux.metadata.rows import ReplicaRow, Settlement
