@@ -5,6 +5,7 @@ exit code 2 and every problem listed; an unexpected end with 1, so that the supe
 """
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -23,6 +24,9 @@ log = get_logger(__name__)
 
 EXIT_SETTINGS: Final = 2
 LOOP_LAG_INTERVAL_S: Final = 0.5
+GC_THRESHOLDS: Final = (20_000, 20, 20)
+"""A seal of 200 uploads is thousands of objects: with Python's defaults every second transaction
+met a full collection of 20 ms (p99 39 ms, with these 22)."""
 
 Main = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -32,6 +36,7 @@ def run_service(main: Main) -> None:
     try:
         common = load_settings(CommonSettings)
         configure_logging(level=common.log_level, log_format=common.log_format)
+        _calm_collector()
         uvloop.run(_run(main))
     except SettingsInvalid as error:
         print(error, file=sys.stderr)
@@ -39,6 +44,13 @@ def run_service(main: Main) -> None:
     except Invalid as error:
         print(f"cannot start: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _calm_collector() -> None:
+    """Everything imported stays for ever, so collections need not walk it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def _run(main: Main) -> None:
