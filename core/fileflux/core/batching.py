@@ -68,6 +68,14 @@ class Batcher(Generic[Item, Result]):
         while self._flushes:
             await asyncio.wait(set(self._flushes))
 
+    def cancel(self) -> None:
+        """Give up what is waiting and in flight; refuse new items."""
+        self._closed = True
+        while self._waiting:
+            self._waiting.popleft()[1].cancel()
+        for task in tuple(self._flushes):
+            task.cancel()
+
     def _start_flushes(self) -> None:
         while self._waiting and self._has_room():
             task = asyncio.get_running_loop().create_task(self._run(self._take()))

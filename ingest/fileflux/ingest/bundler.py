@@ -127,6 +127,7 @@ class UploadEngine:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain_s):
                 await self._drain()
+        self._small.cancel()
         for task in (*self._workers, *self._settling):
             task.cancel()
         await asyncio.gather(*self._workers, *self._settling, return_exceptions=True)

@@ -62,8 +62,8 @@ class Pipeline:
         materializer: it may apply.
         """
         started_s = asyncio.get_running_loop().time()
-        self.settler.emit(seal, record)
         try:
+            self.settler.emit(seal, record)
             settlement = await self.settler.settled(seal)
         except BaseException:
             self.releaser.on_unknown(seal)

@@ -19,6 +19,7 @@ from fileflux.core.errors import (
     FileFluxError,
     NodeUnreachable,
     NoSuchBundle,
+    Unavailable,
 )
 from fileflux.core.ids import BundleId, NodeId, route_hash
 from fileflux.core.telemetry import READS_HEDGED, REPLICAS_FAILED, get_logger
@@ -28,6 +29,7 @@ log = get_logger(__name__)
 
 STALL_S: Final = 2.0
 """A replica that sends nothing for this long is left, if there is another one."""
+LOOKUP_DEADLINE_S: Final = 5.0
 DISTRUST_S: Final = 5.0
 """How long an unreachable node is asked last."""
 
@@ -192,7 +194,12 @@ class ReplicaReader:
 
     async def _others(self, piece: Slice, asked: Collection[NodeId]) -> list[NodeId]:
         """Return replicas that were not asked yet: repair may have made one since."""
-        found = await self._fresh.replicas_of([piece.bundle_id])
+        try:
+            async with asyncio.timeout(LOOKUP_DEADLINE_S):
+                found = await self._fresh.replicas_of([piece.bundle_id])
+        except (Unavailable, TimeoutError) as error:
+            log.info("replicas cannot be looked up", problem=str(error))
+            return []
         fresh = [node for node in found.get(piece.bundle_id, ()) if node not in asked]
         return self._in_order(piece.bundle_id, fresh)
 

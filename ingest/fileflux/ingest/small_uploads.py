@@ -72,6 +72,11 @@ class SmallUploads:
         for batcher in self._batchers.values():
             await batcher.close()
 
+    def cancel(self) -> None:
+        """Stop waiting for what has not settled: it may apply."""
+        for batcher in self._batchers.values():
+            batcher.cancel()
+
     def _batcher(self, storage_class: StorageClass) -> Batcher[SmallUpload, Outcome | None]:
         batcher = self._batchers.get(storage_class)
         if batcher is None:
@@ -99,12 +104,21 @@ class SmallUploads:
         bundle_id = sealing.new_bundle_id()
         choice = pipeline.assigner.choose(bundle_id, storage_class, SizeClass.SMALL)
         seal = sealing.new_seal(storage_class, SizeClass.SMALL)
-        started_us = sealing.now_us()
-        bundle = encode_bundle(uploads, seal, bundle_id, started_us)
+        bundle = encode_bundle(uploads, seal, bundle_id, sealing.now_us())
         await pipeline.staging.create(bundle_id, bundle.parts)
-        pipeline.settler.open(seal)
-        pipeline.staged(seal, bundle_id, choice, size=bundle.size, crc=bundle.crc)
-        now_us = sealing.now_us()
+        try:
+            pipeline.settler.open(seal)
+            pipeline.staged(seal, bundle_id, choice, size=bundle.size, crc=bundle.crc)
+            return seal, self._seal_record(seal, bundle_id, uploads)
+        except BaseException:
+            pipeline.forget(seal)
+            await pipeline.staging.delete([bundle_id])
+            raise
+
+    def _seal_record(
+        self, seal: OpenSeal, bundle_id: BundleId, uploads: Sequence[SmallUpload]
+    ) -> bytes:
+        now_us = self._pipeline.sealing.now_us()
         changes = [
             complete_change(
                 upload.change,
@@ -114,7 +128,7 @@ class SmallUploads:
             )
             for number, upload in enumerate(uploads)
         ]
-        return seal, sealing.seal_record(seal, changes, now_us)
+        return self._pipeline.sealing.seal_record(seal, changes, now_us)
 
 
 def encode_bundle(

@@ -142,3 +142,17 @@ async def test_a_stale_flush_no_longer_holds_up_those_behind_it() -> None:
     for gate in flushes.gates:
         gate.set()
     assert await asyncio.gather(*tasks) == [0, 10, 20]
+
+
+async def test_cancelling_ends_what_waits_and_what_is_in_flight() -> None:
+    flushes = _Flushes()
+    batcher: Batcher[int, int] = Batcher(flushes)
+    tasks = [asyncio.create_task(batcher.submit(n)) for n in range(3)]
+    await _started(flushes, 1)
+    batcher.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    with pytest.raises(RuntimeError):
+        await batcher.submit(4)
+    await batcher.close()
