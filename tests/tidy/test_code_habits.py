@@ -121,8 +121,8 @@ def test_no_commit_chooses_a_registry_or_a_home() -> None:
         "extra-" + "index",
         "PIP_" + "INDEX",
         "GO" + "PROXY=",
-        "/ro" + "ot/",
-        "/ho" + "me/",
+        "/roo" + "t/",
+        "/hom" + "e/",
     ]
     command = ["git", "grep", "-I", "-n", "-F", *(f"-e{word}" for word in forbidden)]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
