@@ -20,6 +20,10 @@ COMMAND: Final = re.compile(
 )
 OPTION: Final = re.compile(r"(?<!\S)(--[a-z-]+)")
 HOLDERS: Final = {"admin", "audit", "user", "key", "bucket", "node"}
+NAMED: Final = re.compile(
+    r"\b((?:FILEFLUX|KAFKA)_[A-Z0-9_]*[A-Z0-9]|(?:fileflux|zfs_pool)_[a-z_]*[a-z])\b(?![*(/])"
+)
+"""Variables of the environment, and metrics."""
 README_PARTS: Final = ("topics", "settings", "how it fails", "alone")
 PROMISED: Final = frozenset(
     {
@@ -85,6 +89,20 @@ def test_every_make_target_that_a_page_names_exists() -> None:
     }
     assert named
     assert sorted(one for one in named if one[1] not in targets) == []
+
+
+def test_every_metric_and_variable_that_a_page_names_exists() -> None:
+    """A runbook that sends people to a metric which is not there costs them the night."""
+    known = (ROOT / "docs/reference/metrics.md").read_text()
+    known += (ROOT / "docs/reference/settings.md").read_text()
+    named = {
+        (str(page.relative_to(ROOT)), name)
+        for page in PAGES
+        for code in _code(page)
+        for name in NAMED.findall(code)
+    }
+    assert len(named) > 50
+    assert sorted(one for one in named if f"`{one[1]}`" not in known) == []
 
 
 def test_every_decision_is_in_the_index() -> None:
