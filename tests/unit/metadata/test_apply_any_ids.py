@@ -34,6 +34,7 @@ from fileflux.core.changes import (
 )
 from fileflux.core.model import Chunk, Manifest, ObjectMeta, WriteConditions
 from fileflux.events.wire import CHANGE_KINDS
+from fileflux.metadata.audit_facts import OPERATIONS
 
 IDS = [bytes((number,)) * 16 for number in range(1, 3)]
 """So few that uploads, buckets, versions, contents and users meet under one id all the time."""
@@ -114,7 +115,6 @@ def test_every_kind_of_change_is_drawn() -> None:
 def test_every_change_has_an_outcome_and_its_record_can_be_stored(seed: int) -> None:
     draw, store = Draw(random.Random(seed)), Store()
     store.run(draw.change(CreateUser))
-    recorded = 1
     usual = (CreateBucket, PutObject, CreateMultipart, PutPart, CopyObject, CopyPart) * 2
     for _ in range(60):
         kinds = draw.rng.choices((*KINDS, *usual, CompleteMultipart), k=draw.rng.choice((1, 1, 4)))
@@ -125,5 +125,4 @@ def test_every_change_has_an_outcome_and_its_record_can_be_stored(seed: int) -> 
         assert all(outcome.status for outcome in outcomes)
         for change, outcome in zip(changes, outcomes, strict=True):
             event(f"{type(change).__name__}: {outcome.status}")
-        recorded += len(store.writes.audit)
-    assert len(store.records()) == recorded
+    assert {record.operation for record in store.records()} <= set(OPERATIONS.values())
