@@ -1,0 +1,35 @@
+"""How the server runs our statements: by index, whatever the tables hold."""
+
+import json
+from typing import Any
+
+from fileflux.metadata.postgres import Connections
+from fileflux.metadata.queries import parameter_count, statements
+
+WHOLE_TABLES = {
+    "node_intents": "a row per node, read every few seconds",
+    "pending_audit": "what has no number yet",
+    "schema_versions": "a row per migration",
+}
+
+
+async def test_every_statement_but_three_looks_its_rows_up(connections: Connections) -> None:
+    """A scan inside a SERIALIZABLE transaction conflicts with every writer of the table."""
+    connection = await connections.take()
+    scans = {}
+    for name, text in statements().items():
+        await connection.execute(f"PREPARE {name} AS {text}")
+        arguments = ", ".join(["NULL"] * parameter_count(name))
+        call = f"{name} ({arguments})" if arguments else name
+        plan = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE {call}")
+        await connection.execute(f"DEALLOCATE {name}")
+        if found := _scanned(json.loads(plan)[0]["Plan"]):
+            scans[name] = found
+    await connections.give_back(connection)
+
+    assert scans.keys() <= WHOLE_TABLES.keys(), scans
+
+
+def _scanned(plan: dict[str, Any]) -> list[str]:
+    own = [plan["Relation Name"]] if plan["Node Type"] == "Seq Scan" else []
+    return own + [table for child in plan.get("Plans", ()) for table in _scanned(child)]
