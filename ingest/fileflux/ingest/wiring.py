@@ -222,6 +222,7 @@ def _s3_config(settings: IngestSettings, deps: Dependencies) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # Nobody may say where a request comes from but the socket.
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,
         ssl_certfile=settings.tls_cert or None,
