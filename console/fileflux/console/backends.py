@@ -1,10 +1,10 @@
 """Kafka and the database of the local system: ours, or those that the environment names."""
 
-import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from fileflux.console.cockroach_server import CockroachServer, cockroach_binary
 from fileflux.console.data_dir import Credentials, DataDir
 from fileflux.console.kafka_jars import kafka_classpath
 from fileflux.console.kafka_server import KafkaServer
@@ -24,6 +24,7 @@ class BackendServers:
         self._data = data
         self.kafka: KafkaServer | None = None
         self.postgres: PostgresServer | None = None
+        self.cockroach: CockroachServer | None = None
         self._died_at: dict[str, float] = {}
 
     def start(self, credentials: Credentials, on_step: OnStep) -> Backends:
@@ -44,11 +45,19 @@ class BackendServers:
                 self._data.root / "kafka", cache_dir=self._options.cache_dir, port=ports["kafka"]
             )
         if not self._options.database_url:
-            self.postgres = PostgresServer(
-                self._data.root / "postgres",
-                port=ports["postgres"],
-                password=credentials.postgres_password,
+            self._make_database(ports["postgres"], credentials)
+
+    def _make_database(self, port: int, credentials: Credentials) -> None:
+        """CockroachDB where there is a binary, unless this directory began with PostgreSQL."""
+        postgres_dir, binary = self._data.root / "postgres", cockroach_binary()
+        if binary and not postgres_dir.exists():
+            self.cockroach = CockroachServer(
+                self._data.root / "cockroach", binary=binary, port=port
             )
+            return
+        self.postgres = PostgresServer(
+            postgres_dir, port=port, password=credentials.postgres_password
+        )
 
     def _fetch(self, on_step: OnStep) -> None:
         if self.kafka is None:
@@ -69,43 +78,37 @@ class BackendServers:
         return self.kafka.bootstrap_servers
 
     def _start_database(self, on_step: OnStep) -> str:
-        if self.postgres is None:
+        server = self.postgres or self.cockroach
+        if server is None:
             return self._options.database_url
-        with step("PostgreSQL", on_step):
-            self.postgres.start()
-        return self.postgres.dsn
+        with step("PostgreSQL" if self.postgres else "CockroachDB", on_step):
+            server.start()
+        return server.dsn
+
+    def _ours(self) -> dict[str, KafkaServer | PostgresServer | CockroachServer]:
+        found = {"kafka": self.kafka, "postgres": self.postgres, "cockroach": self.cockroach}
+        return {name: server for name, server in found.items() if server is not None}
 
     def pids(self) -> dict[str, int]:
         """Of the servers that are ours."""
-        ours = {"kafka": self.kafka, "postgres": self.postgres}
-        return {
-            name: server.pid
-            for name, server in ours.items()
-            if server is not None and server.pid is not None
-        }
+        return {name: server.pid for name, server in self._ours().items() if server.pid is not None}
 
     def tend(self) -> list[str]:
         """Start again what died by itself."""
         restarted = []
-        for name, server in (("kafka", self.kafka), ("postgres", self.postgres)):
-            if server is None or server.is_running:
+        for name, server in self._ours().items():
+            if server.is_running:
                 self._died_at.pop(name, None)
-                continue
-            if (
-                time.monotonic() - self._died_at.setdefault(name, time.monotonic())
-                > RESTART_AFTER_S
-            ):
+            elif time.monotonic() - self._first_seen_dead(name) > RESTART_AFTER_S:
                 server.start()
                 restarted.append(name)
         return restarted
 
+    def _first_seen_dead(self, name: str) -> float:
+        return self._died_at.setdefault(name, time.monotonic())
+
     def stop(self) -> None:
         """The database first: it is quick; Kafka takes a second or two."""
-        for server in (self.postgres, self.kafka):
+        for server in (self.postgres, self.cockroach, self.kafka):
             if server is not None:
                 server.stop()
-
-
-def cockroach_binary() -> str | None:
-    """A `cockroach` on PATH, used instead of PostgreSQL where there is one."""
-    return shutil.which("cockroach")

@@ -11,6 +11,7 @@ from typing import Final
 from rich.console import Console
 
 from fileflux.console.cluster import Cluster, ClusterFailed, describe
+from fileflux.console.cockroach_server import CockroachStartFailed
 from fileflux.console.data_dir import DataDirProblem
 from fileflux.console.kafka_jars import KafkaJarsUnavailable
 from fileflux.console.kafka_server import KafkaStartFailed
@@ -23,6 +24,7 @@ from fileflux.console.steps import Step
 TEND_INTERVAL_S: Final = 0.5
 START_PROBLEMS: Final = (
     ClusterFailed,
+    CockroachStartFailed,
     DataDirProblem,
     KafkaJarsUnavailable,
     KafkaStartFailed,
