@@ -1,0 +1,99 @@
+"""Small pieces of the local system: ports, processes found again, demo files, metrics."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fileflux.console.demo_files import LARGEST, MADE_SIZES, collect
+from fileflux.console.port_choice import PortTaken, choose_ports
+from fileflux.console.processes import ManagedProcess, ProcessList
+from fileflux.console.status_view import sum_metrics
+
+
+def test_ports_stay_the_same_for_the_next_start(tmp_path: Path) -> None:
+    stored = tmp_path / "ports.json"
+    first = choose_ports(stored, ["a", "b"], fixed={}, host="127.0.0.1")
+
+    assert choose_ports(stored, ["a", "b"], fixed={}, host="127.0.0.1") == first
+    assert first["a"] != first["b"]
+
+
+def test_a_taken_port_is_refused_with_advice(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match="--port"):
+            choose_ports(tmp_path / "p", ["s3"], fixed={"s3": port}, host="127.0.0.1")
+
+
+def test_a_leftover_is_stopped_and_a_stranger_with_its_pid_is_not(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", "import time; time.sleep(600)"]
+    left = subprocess.Popen(argv, start_new_session=True)
+    known = ProcessList(tmp_path / "processes.json")
+    known.write({"left": left.pid})
+    text = known._path.read_text()
+    known._path.write_text(text.replace("]]", f'], ["stranger", {os.getpid()}, "0"]]'))
+
+    assert known.stop_leftovers() == ["left"]
+    assert left.wait(10) != 0
+    assert known.read() == []
+
+
+def test_a_process_that_was_restarted_announces_its_own_ports_only(tmp_path: Path) -> None:
+    script = (
+        "import json, os, time; "
+        "open(os.environ['FILEFLUX_READY_FILE'], 'w')"
+        ".write(json.dumps({'pid': os.getpid(), 'ports': {'http': 7}})); time.sleep(600)"
+    )
+    process = ManagedProcess(
+        name="one",
+        argv=[sys.executable, "-c", script],
+        env=dict(os.environ),
+        log_path=tmp_path / "log",
+        ready_path=tmp_path / "ready",
+    )
+    process.start()
+    while process.ports() != {"http": 7}:
+        assert process.is_running
+    announced = (tmp_path / "ready").read_text()
+    process.kill()
+    process.start()
+    (tmp_path / "ready").write_text(announced)
+
+    assert process.ports() == {}
+    process.kill()
+    assert not process.is_running
+
+
+def test_links_and_names_that_are_no_text_are_skipped_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fileflux.console.demo_files.LARGEST", 100)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "plain").write_bytes(b"12345")
+    (source / "link").symlink_to("plain")
+    (source / os.fsdecode(b"not-\xff-text")).write_bytes(b"x")
+    os.mkfifo(source / "pipe")
+    (source / "zz-big").write_bytes(b"x" * 10_000)
+    found = collect(source, tmp_path / "made", bytes_max=9_000, files_max=100)
+
+    keys = [key for key, _ in found.files]
+    assert keys[-1] == "python/plain"
+    assert len(keys) == len(MADE_SIZES) + 2
+    assert dict(found.skipped) == {
+        "link": 1,
+        "name is not UTF-8": 1,
+        "no regular file": 1,
+        "beyond the size asked for": 1,
+    }
+    assert LARGEST == 300_000_000
+
+
+def test_metrics_are_summed_over_their_labels() -> None:
+    text = '# HELP x\nx_total{a="1"} 2\nx_total{a="2"} 3.5\ny 1\n'
+
+    assert sum_metrics(text) == {"x_total": 5.5, "y": 1.0}
