@@ -87,9 +87,16 @@ async def start_exporter(pool: PoolWatch, host: str, port: int) -> EmbeddedServe
 
 
 def _free_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens: only that takes a port, two may be bound to one at the same moment."""
     for candidate in range(port, port + (PORTS_TRIED if port else 1)):
         with contextlib.suppress(OSError, OverflowError):
-            return bound_socket(host, candidate)
+            sock = bound_socket(host, candidate)
+            try:
+                sock.listen()
+            except OSError:
+                sock.close()
+                continue
+            return sock
     raise Invalid(f"no free port from {port} on for the exporter: set FILEFLUX_NODE_EXPORTER_PORT")
 
 

@@ -219,3 +219,22 @@ async def test_a_second_exporter_on_a_host_takes_the_next_free_port(
         monkeypatch.setattr("fileflux.storage_node.exporter.PORTS_TRIED", 1)
         with pytest.raises(Invalid, match="FILEFLUX_NODE_EXPORTER_PORT"):
             await start_exporter(beating.pool, "127.0.0.1", port)
+
+
+async def test_exporters_that_start_at_the_same_moment_take_different_ports(
+    tmp_path: Path,
+) -> None:
+    """Two bound sockets share a port until one of them listens: a node then ended at its start."""
+    beating = Beating(tmp_path)
+    await beating.start()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    servers = await asyncio.gather(
+        *(start_exporter(beating.pool, "127.0.0.1", port) for _ in range(4))
+    )
+    try:
+        assert len({server.port for server in servers}) == 4
+    finally:
+        for server in servers:
+            await server.stop()
