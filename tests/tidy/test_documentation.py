@@ -29,7 +29,6 @@ PROMISED: Final = frozenset(
     {
         "docs/explanation/performance.md",
         "docs/reference/proof.md",
-        "metadata/README.md",
         "storage_node/README.md",
     }
 )
