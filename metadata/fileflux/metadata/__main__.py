@@ -25,6 +25,7 @@ from fileflux.events.kafka import KafkaBroker, open_kafka
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_publisher import AuditPublisher
 from fileflux.metadata.completions import CompletionPublisher
+from fileflux.metadata.janitor import Janitor
 from fileflux.metadata.lanes import places_of
 from fileflux.metadata.materializer import Materializer, MaterializerDependencies
 from fileflux.metadata.migrate import check_version, migrate
@@ -82,7 +83,8 @@ async def run_sequencer(stopping: asyncio.Event) -> None:
     settings = load_settings(SequencerSettings)
     async with AsyncExitStack() as stack:
         outside = await _open(settings, stack)
-        await _serve(settings, outside, [await _sequencer(settings, outside)], stopping)
+        workers: list[Worker] = [await _sequencer(settings, outside), _janitor(outside)]
+        await _serve(settings, outside, workers, stopping)
 
 
 async def run_all(stopping: asyncio.Event) -> None:
@@ -93,6 +95,7 @@ async def run_all(stopping: asyncio.Event) -> None:
         workers: list[Worker] = [
             await _materializer(settings, outside),
             await _sequencer(settings, outside),
+            _janitor(outside),
         ]
         await _serve(settings, outside, workers, stopping)
 
@@ -170,6 +173,10 @@ async def _sequencer(settings: SequencerSettings, outside: Outside) -> Sequencer
             poll_s=settings.poll_ms / 1_000,
         )
     )
+
+
+def _janitor(outside: Outside) -> Janitor:
+    return Janitor(outside.database, outside.reader, clock=outside.clock, rng=random.SystemRandom())
 
 
 async def _serve(

@@ -28,9 +28,10 @@ log = get_logger(__name__)
 
 FETCH_RECORDS_MAX: Final = 500
 FETCH_WAIT_S: Final = 0.1
-COMMITS_LINGER_S: Final = 0.02
+COMMITS_LINGER_S: Final = 0.05
 """Replica rows that complete no seal wait so long for the other nodes' commits. Nobody waits for
-them, and a flush on three nodes takes one transaction instead of three."""
+them, a flush on three nodes takes one transaction instead of three, and a large upload's chunks
+share some."""
 COMMITS_HELD_MAX: Final = 4_096
 """While the database is away, no more are fetched."""
 CHANGES_MAX: Final = 1_024

@@ -247,6 +247,18 @@ class MemoryTransaction:
         for bucket_id, sequence in sequences.items():
             self._view.put("sequences", (bucket_id,), sequence)
 
+    async def forget(self, first: bytes, end: bytes, *, before_us: int) -> None:
+        await self.statement()
+        settled = self._view.where(
+            "settlements", lambda key, row: first <= key[0] < end and row.settled_us < before_us
+        )
+        floors = self._view.where(
+            "floors", lambda key, row: first <= key[1] < end and row.stamp < before_us
+        )
+        for table, rows in (("settlements", settled), ("floors", floors)):
+            for key, _ in rows:
+                self._view.remove(table, key)
+
     async def add_usage(self, usage: Mapping[BucketId, tuple[int, int]]) -> None:
         await self.statement()
         for bucket_id, (objects, size) in usage.items():

@@ -135,6 +135,9 @@ class Transaction(Protocol):
         A pending block that is gone already was numbered by somebody else: LaneLost.
         """
 
+    async def forget(self, first: bytes, end: bytes, *, before_us: int) -> None:
+        """Remove settlements and floors that are older, of ids and keys from `first` to `end`."""
+
     async def add_usage(self, usage: Mapping[BucketId, tuple[int, int]]) -> None:
         """Add to each bucket's (objects, bytes). The sequencer's projection, nobody else's."""
 

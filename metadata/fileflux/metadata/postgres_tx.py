@@ -167,6 +167,10 @@ class PostgresTransaction:
         ids = list(block_ids)
         self._add("delete_audit_pending", "audit_pending", [ids], expected=len(ids))
 
+    async def forget(self, first: bytes, end: bytes, *, before_us: int) -> None:
+        self._add("forget_settlements", "settlements", (first, end, before_us))
+        self._add("forget_floors", "floors", (first, end, before_us))
+
     async def add_usage(self, usage: Mapping[BucketId, tuple[int, int]]) -> None:
         if usage:
             objects, sizes = zip(*usage.values(), strict=True)

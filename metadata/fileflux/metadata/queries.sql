@@ -570,13 +570,10 @@ WHERE seal_id >= $1::BYTEA AND seal_id < $2::BYTEA AND settled_us < $3::INT8
 RETURNING 1;
 
 -- forget_floors --
--- Remove floors that are older than a stamp.
+-- Remove floors of one slice of keys that are older than a stamp.
 DELETE FROM floors
-WHERE (table_name, key) IN (
-    SELECT f.table_name, f.key FROM floors AS f
-    WHERE f.table_name = $1::TEXT AND f.key > $2::BYTEA AND f.stamp < $3::INT8
-    ORDER BY f.key LIMIT $4::INT8
-)
+WHERE table_name IN ('access_keys', 'buckets', 'objects', 'users')
+    AND key >= $1::BYTEA AND key < $2::BYTEA AND stamp < $3::INT8
 RETURNING 1;
 
 -- schema_versions --

@@ -149,6 +149,24 @@ async def test_a_seal_that_everybody_aborts_at_once_has_one_settlement(
         assert await find_settlement(database, seal_id) == settled[0]
 
 
+async def test_old_settlements_and_floors_of_a_slice_are_forgotten(
+    database: PostgresDatabase, connections: Connections
+) -> None:
+    maker = Maker(7)
+    ids = [SealId(bytes((first,)) + maker.id()[1:]) for first in (0x10, 0x20)]
+    settled = [await abort_seal(database, seal_id, []) for seal_id in ids]
+    horizon_us = settled[-1].settled_us + 1
+    connection = await connections.take()
+    await connection.execute("INSERT INTO floors VALUES ('objects', '\\x10aa', 5)")
+    await database.run(lambda tx: tx.forget(b"\x10", b"\x11", before_us=horizon_us))
+    floors = await connection.fetchval("SELECT count(*) FROM floors WHERE key = '\\x10aa'")
+    await connections.give_back(connection)
+
+    assert await find_settlement(database, ids[0]) is None
+    assert await find_settlement(database, ids[1]) == settled[1]
+    assert floors == 0
+
+
 async def test_a_serialization_failure_runs_the_work_again_from_its_beginning(
     database: PostgresDatabase,
 ) -> None:
