@@ -3,6 +3,8 @@
 import time
 from dataclasses import dataclass, field
 
+from tests.simulation.mutants import HEALED, MUTANTS
+from tests.simulation.plan import plan_of
 from tests.simulation.run import Report, run_seed
 
 
@@ -86,12 +88,13 @@ def show_failure(report: Report) -> None:
 
 def hunt(mutant: str, *, first_seed: int, count: int) -> int:
     """Plant a bug; return 0 when a schedule finds it."""
-    from tests.simulation.mutants import MUTANTS
-
     started_s = time.monotonic()
-    with MUTANTS[mutant]():
+    planted = {**MUTANTS, **HEALED}[mutant]
+    with planted.plant():
         for seed in range(first_seed, first_seed + count):
-            report = run_seed(seed)
+            plan = plan_of(seed, planted.faults)
+            plan.checks_staging |= planted.checks_staging
+            report = run_seed(seed, plan)
             if report.faults:
                 took_s = time.monotonic() - started_s
                 print(f"mutant {mutant!r} found by seed {seed} in {took_s:.1f} s:")

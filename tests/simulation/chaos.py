@@ -11,6 +11,7 @@ from tests.simulation.services import WIDE, Service
 
 from fileflux.core.checksum import crc32c
 from fileflux.core.errors import BrokerUnavailable
+from fileflux.core.ids import BundleId, NodeId
 from fileflux.events.codec import encode_events
 from fileflux.events.memory import MemoryFaults
 from fileflux.events.schema import BundleCommitted
@@ -44,7 +45,7 @@ class Chaos:
         self._plan = world.plan
         self._rng = rng
         self._mending: set[asyncio.Task[None]] = set()
-        self._damaged: set[bytes] = set()
+        self._damaged: dict[BundleId, NodeId] = {}
         self.is_on = False
 
     async def run(self) -> None:
@@ -88,6 +89,14 @@ class Chaos:
             self._cover(f"killed at {name}")
             process.kill()
             raise Killed
+
+    def is_damaged(self, node_id: NodeId, bundle_id: BundleId) -> bool:
+        """Whether we flipped a bit of this replica."""
+        return self._damaged.get(bundle_id) == node_id
+
+    def damage_of(self, bundle_id: BundleId) -> int:
+        """How many of a bundle's replicas we damaged."""
+        return int(bundle_id in self._damaged)
 
     # --- rates that hold all the time -------------------------------------------------------------
 
@@ -199,10 +208,10 @@ class Chaos:
     async def _damage_bundle(self, fault: str) -> None:
         """One replica of a bundle at most: nothing repairs it yet, so W - 1 may be damaged."""
         node = self._rng.choice(self._world.nodes)
-        holdings = sorted(node.store.holdings().keys() - self._damaged)
+        holdings = sorted(node.store.holdings().keys() - self._damaged.keys())
         if holdings and self._world.storage_class.quorum > 1:
             bundle_id = self._rng.choice(holdings)
-            self._damaged.add(bundle_id)
+            self._damaged[bundle_id] = node.node_id
             self._cover(fault)
             size = node.store.holdings()[bundle_id].size
             node.store.damage(bundle_id, self._rng.randrange(size))

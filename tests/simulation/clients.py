@@ -73,7 +73,8 @@ class Clients:
         self.running += 1
         try:
             while not self.is_over and (key := client.choose_key()) is not None:
-                await client.act(key)
+                if any(ingest.is_ready for ingest in self.world.ingests):
+                    await client.act(key)
                 await asyncio.sleep(client.rng.expovariate(1 / self.world.plan.think_s))
         finally:
             self.running -= 1

@@ -7,6 +7,7 @@ Groce and others: Swarm Testing (2012).
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fileflux.core.model import StorageClass
@@ -76,11 +77,12 @@ class Plan:
         return self.rates.get(fault, 0.0)
 
 
-def plan_of(seed: int) -> Plan:
-    """Return the plan of a seed: always the same one."""
+def plan_of(seed: int, faults: Sequence[str] = ()) -> Plan:
+    """Return the plan of a seed: always the same one. `faults`: on in any case, at their most."""
     rng = random.Random(f"plan/{seed}")
     share = rng.choice((0.0, SHARE_ON, SHARE_ON, SHARE_ON, 0.6)) if seed % 16 else 0.0
     rates = {fault: rng.uniform(0.05, 1.0) for fault in FAULTS if rng.random() < share}
+    rates.update(dict.fromkeys(faults, 1.0))
     return Plan(
         seed=seed,
         rates=rates,
@@ -100,7 +102,7 @@ def plan_of(seed: int) -> Plan:
         ),
         clients=rng.choice((2, 4, 6)),
         keys=rng.choice((2, 3, 5)),
-        chaos_s=rng.uniform(6, 25),
+        chaos_s=rng.choice((rng.uniform(6, 25), rng.uniform(6, 25), rng.uniform(30, 70))),
         think_s=rng.choice((0.05, 0.3, 0.6)),
         checks_staging=rng.random() < 0.15,
     )

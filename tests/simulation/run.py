@@ -70,10 +70,9 @@ def run_seed(seed: int, plan: Plan | None = None) -> Report:
         report.trace, report.steps = loop.trace, loop.steps
         report.virtual_s = loop.time()
 
-    gc.collect()
     gc.disable()
     try:
-        with small_borders(), _error_logs(report.faults):
+        with small_borders(), _error_logs(report.faults), _quiet_deaths():
             run_seeded(seed, main)
     except SimulationStuck as error:
         report.faults.append(f"stuck: {error}")
@@ -131,9 +130,9 @@ async def _judge(world: World, clients: Clients) -> None:
         lambda: staged_bundles(world) == 0, within_s=T_STAGE_S
     ):
         world.problem(f"{staged_bundles(world)} staged bundles are left after {T_STAGE_S:.0f} s")
-    for service in world.services:
-        if not service.process.is_alive and service.kind != "node":
-            world.problem(f"{service.name} is dead after the heal")
+    if not await world.until(lambda: all(s.is_ready for s in world.services), within_s=BOOT_S):
+        dead = [s.name for s in world.services if not s.is_ready]
+        world.problem(f"not ready {BOOT_S:.0f} s after the heal: {dead}")
     world.problems += judge(world, clients)
 
 
@@ -153,6 +152,18 @@ def small_borders() -> Iterator[None]:
         bundler.SMALL_OBJECT_BYTES_MAX = before[0]
         cut.__defaults__ = before[1]
         multipart.PART_SIZE_BYTES_MIN = before[2]
+
+
+@contextmanager
+def _quiet_deaths() -> Iterator[None]:
+    """Coroutines of dead processes are collected some time; what they still try then is nothing."""
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        gc.collect()
+        sys.unraisablehook = before
 
 
 class _Failpoints:

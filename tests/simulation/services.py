@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from tests.simulation.loop import CURRENT, Owner
 from tests.simulation.process import Process
 
-from fileflux.core.bundle_view import memory_reader, read_index
+from fileflux.core.bundle_view import check_bundle, memory_reader, read_index
 from fileflux.core.clock import LoopClock
-from fileflux.core.errors import BrokerUnavailable, FileFluxError
+from fileflux.core.errors import BrokerUnavailable, Corrupt, FileFluxError, FormatInvalid
 from fileflux.core.ids import BundleId, Incarnation, NodeId, new_id, slot_of
 from fileflux.core.model import MIB
 from fileflux.core.node_messages import InventoryItem
@@ -105,6 +105,7 @@ class Service:
         process.kill()
 
     def _ended(self, process: Process) -> None:
+        self.is_ready = False
         self.on_death()
         self.world.after_death(self)
 
@@ -234,6 +235,16 @@ class SimulatedStore(MemoryStore):
     def holds(self, bundle_id: BundleId, sealed: tuple[int, int]) -> bool:
         held = self._bundles.get(bundle_id)
         return held is not None and held.view.header.sealed == sealed
+
+    def is_whole(self, bundle_id: BundleId, sealed: tuple[int, int]) -> bool:
+        """Whether every byte of a bundle is right, whatever the index says."""
+        if not self.holds(bundle_id, sealed):
+            return False
+        try:
+            check_bundle(memory_reader(self._bundles[bundle_id].data))
+        except (Corrupt, FormatInvalid):
+            return False
+        return True
 
     async def _fsync(self) -> None:
         await asyncio.sleep(self._rng.uniform(0, self.fsync_s))
