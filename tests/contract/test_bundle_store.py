@@ -70,6 +70,7 @@ def settings_for(directory: Path, extent_bytes_max: int = GIB) -> NodeSettings:
         data_dir=directory,
         cluster_secret="s" * 16,
         reserve_bytes=0,
+        ballast_bytes=0,
         extent_bytes_max=extent_bytes_max,
     )
 

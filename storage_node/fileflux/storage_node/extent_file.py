@@ -4,6 +4,7 @@ What has not been synced is not there: `durable_end` is the only length that any
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from fileflux.storage_node.extent_format import (
 )
 
 EXTENT_SUFFIX: Final = ".ffx"
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+"""Errors that say "full" and nothing about the disk's health."""
 
 
 class DiskFailed(Exception):
@@ -67,7 +70,10 @@ def extent_numbers(directory: Path) -> list[int]:
 
 @dataclass(slots=True)
 class ExtentFile:
-    """The open extent. `durable_end`: up to where it survives a power cut."""
+    """The open extent. `durable_end`: up to where it survives a power cut.
+
+    `has_leftover`: behind that are bytes of a failed append that could not be taken away.
+    """
 
     number: int
     path: Path
@@ -75,6 +81,7 @@ class ExtentFile:
     durable_end: int
     disk: Disk
     written_end: int = 0
+    has_leftover: bool = False
 
     @classmethod
     def create(cls, directory: Path, header: ExtentHeader, disk: Disk) -> "ExtentFile":
@@ -125,15 +132,23 @@ class ExtentFile:
         self.durable_end = self.written_end
 
     def cut_back(self) -> None:
-        """Take away what was written and not synced. Raise DiskFailed."""
+        """Take away what was written and not synced. Raise DiskFailed.
+
+        A full disk may have no room even for that; then the next append writes over it.
+        """
         try:
             self.disk.ftruncate(self.fd, self.durable_end)
+            self.has_leftover = False
         except OSError as error:
-            raise DiskFailed(f"a file cannot be cut back: {error}") from error
+            if error.errno not in NO_ROOM:
+                raise DiskFailed(f"a file cannot be cut back: {error}") from error
+            self.has_leftover = True
         self.written_end = self.durable_end
 
     def seal(self, table: Buffer) -> None:
         """Write the footer with these encoded rows, durably. Raise OSError or DiskFailed."""
         assert self.written_end == self.durable_end, "only a synced extent is sealed"
+        if self.has_leftover:
+            self.disk.ftruncate(self.fd, self.durable_end)
         self.append([encode_footer(table, self.durable_end)])
         self.sync()

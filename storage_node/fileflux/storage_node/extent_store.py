@@ -6,7 +6,6 @@ got yet are held in memory and looked up first.
 """
 
 import asyncio
-import errno
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -25,9 +24,10 @@ from fileflux.core.telemetry import (
     NODE_SYNC_SECONDS,
     get_logger,
 )
+from fileflux.storage_node.ballast import Ballast
 from fileflux.storage_node.bundle_store import IncomingBundle
 from fileflux.storage_node.disk_threads import DiskThreads, Work
-from fileflux.storage_node.extent_file import Disk, DiskFailed, ExtentFile
+from fileflux.storage_node.extent_file import NO_ROOM, Disk, DiskFailed, ExtentFile
 from fileflux.storage_node.extent_format import EXTENT_SIZE_MAX, ExtentHeader, ExtentRow, encode_row
 from fileflux.storage_node.fence import Fence
 from fileflux.storage_node.identity import Dataset
@@ -47,7 +47,6 @@ Result = TypeVar("Result")
 CHECKPOINT_INTERVAL_S: Final = 1.0
 FRESH_ROWS_MAX: Final = 100_000
 """Rows that only memory has. When the database cannot take them for so long, writing stops."""
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class ExtentStore:
@@ -62,6 +61,7 @@ class ExtentStore:
         fence: Fence,
         disk: Disk,
         clock: Clock,
+        ballast: Ballast,
         reserve_bytes: int,
         cache_bytes: int,
         extent_bytes_max: int = EXTENT_SIZE_MAX,
@@ -75,6 +75,8 @@ class ExtentStore:
         self._fence = fence
         self._disk = disk
         self._clock = clock
+        self._ballast = ballast
+        self._has_ballast = False
         self._reserve_bytes = reserve_bytes
         self._extent_bytes_max = extent_bytes_max
         self._fresh: dict[BundleId, Location] = {}
@@ -90,6 +92,8 @@ class ExtentStore:
         self._fence.check()
         if len(self._fresh) > FRESH_ROWS_MAX:
             raise NodeFull("the index cannot be written")
+        if not self._has_ballast:
+            raise NodeFull("the room that starting needs is not there")
         written = await self._run(Work.APPEND, partial(self._append, list(bundles)))
         for bundle, at in written:
             self._fresh[bundle.bundle_id] = at
@@ -109,7 +113,7 @@ class ExtentStore:
                 self._roll()
             offsets = self._append_durably([bundle.data for bundle in fresh.values()])
         except OSError as error:
-            if error.errno in _NO_ROOM:
+            if error.errno in NO_ROOM:
                 raise NodeFull("the disk is full") from error
             raise DiskFailed(f"the disk failed: {error}") from error
         return [
@@ -150,9 +154,12 @@ class ExtentStore:
             self._extent, self._table = following, bytearray()
 
     def _check_room(self, length: int) -> None:
-        free = self._disk.free_bytes(self._dataset.extents)
+        free = self._free_bytes()
         if free - length < self._reserve_bytes:
             raise NodeFull(f"{free} bytes are free, {self._reserve_bytes} are kept in reserve")
+
+    def _free_bytes(self) -> int:
+        return self._disk.free_bytes(self._dataset.extents)
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -198,12 +205,22 @@ class ExtentStore:
     def remember(self, position: StoredPosition) -> None:
         self._position = position
 
+    async def take_ballast(self) -> None:
+        """Keep the room that a start needs, if it is there. Without it nothing is written."""
+        call = partial(self._ballast.take_back, self._free_bytes, self._reserve_bytes)
+        try:
+            self._has_ballast = await self._run(Work.INDEX, call)
+        except OSError as error:
+            log.warning("the ballast cannot be made", reason=str(error))
+
     async def run_checkpoints(self) -> None:
         """Write the index once a second, for ever."""
         while True:
             await self._clock.sleep(CHECKPOINT_INTERVAL_S)
             try:
                 await self.checkpoint()
+                if not self._has_ballast:
+                    await self.take_ballast()
             except NodeFull as error:
                 log.warning("the index waits for room", reason=str(error))
             except NodeFenced:

@@ -26,6 +26,8 @@ from fileflux.storage_node.extent_format import ExtentRow
 SCHEMA_VERSION: Final = 1
 CHECKED_PAGES_MAX: Final = 65_536
 """256 MiB: about a second of a start."""
+_NO_ROOM: Final = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE")
+"""How SQLite says that the disk is full: in its file, its shared memory file, its log."""
 _CHECK: Final = struct.Struct(">16sQQIII")
 _SCHEMA: Final = """
 CREATE TABLE bundles (bundle_id BLOB PRIMARY KEY, extent INTEGER NOT NULL, offset INTEGER NOT NULL,
@@ -222,7 +224,7 @@ def _trouble_as_unusable() -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+        if getattr(error, "sqlite_errorname", "") in _NO_ROOM:
             raise NodeFull("no room for the index") from error
         raise IndexUnusable(str(error)) from error
 

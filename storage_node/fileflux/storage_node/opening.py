@@ -1,19 +1,25 @@
 """Open a node's dataset: claim it, bring index and extents together, count the epoch up."""
 
 import asyncio
+import time
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from fileflux.core.clock import Clock
-from fileflux.core.errors import Invalid
+from fileflux.core.errors import Invalid, NodeFull
 from fileflux.core.ids import NodeId
+from fileflux.storage_node.ballast import Ballast
 from fileflux.storage_node.disk_threads import DiskThreads
-from fileflux.storage_node.extent_file import Disk, DiskFailed, OsDisk
+from fileflux.storage_node.extent_file import NO_ROOM, Disk, DiskFailed, OsDisk
 from fileflux.storage_node.extent_store import ExtentStore
 from fileflux.storage_node.fence import Fence
 from fileflux.storage_node.identity import Dataset, claim_dataset
 from fileflux.storage_node.recovery import Recovered, recover
 from fileflux.storage_node.settings import NodeSettings
+
+ROOM_ATTEMPTS: Final = 20
+ROOM_PAUSE_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +48,11 @@ class OpenNode:
 async def open_node(settings: NodeSettings, clock: Clock, *, disk: Disk | None = None) -> OpenNode:
     """Return the node ready to write and read. Raise Invalid when it cannot be."""
     disk = disk or OsDisk()
+    ballast = Ballast(settings.data_dir, settings.ballast_bytes)
+    opening = partial(_open, settings, clock, disk, ballast)
     try:
-        dataset, recovered = await asyncio.to_thread(partial(_open, settings, clock, disk))
-    except (OSError, DiskFailed) as error:
+        dataset, recovered = await asyncio.to_thread(opening)
+    except (OSError, DiskFailed, NodeFull) as error:
         raise Invalid(f"{settings.data_dir} cannot be used: {error}") from error
     fence = Fence()
     if recovered.epoch_went_back:
@@ -57,17 +65,43 @@ async def open_node(settings: NodeSettings, clock: Clock, *, disk: Disk | None =
         fence=fence,
         disk=disk,
         clock=clock,
+        ballast=ballast,
         reserve_bytes=settings.reserve_bytes,
         cache_bytes=settings.index_cache_bytes,
         extent_bytes_max=settings.extent_bytes_max,
     )
+    await store.take_ballast()
     return OpenNode(dataset, store, threads, fence)
 
 
-def _open(settings: NodeSettings, clock: Clock, disk: Disk) -> tuple[Dataset, Recovered]:
+def _open(
+    settings: NodeSettings, clock: Clock, disk: Disk, ballast: Ballast
+) -> tuple[Dataset, Recovered]:
     dataset = claim_dataset(settings.data_dir)
     try:
-        return dataset, recover(dataset, disk, clock.now_us)
+        return dataset, _recover_with_room(dataset, disk, clock, ballast)
     except BaseException:
         dataset.release()
         raise
+
+
+def _recover_with_room(dataset: Dataset, disk: Disk, clock: Clock, ballast: Ballast) -> Recovered:
+    """Recover; on a full dataset once more without the ballast."""
+    try:
+        return recover(dataset, disk, clock.now_us)
+    except (OSError, NodeFull) as error:
+        if not _is_for_want_of_room(error) or not ballast.throw_off():
+            raise
+    # ZFS gives room back with the next transaction group.
+    for _ in range(ROOM_ATTEMPTS - 1):
+        try:
+            return recover(dataset, disk, clock.now_us)
+        except (OSError, NodeFull) as error:
+            if not _is_for_want_of_room(error):
+                raise
+            time.sleep(ROOM_PAUSE_S)
+    return recover(dataset, disk, clock.now_us)
+
+
+def _is_for_want_of_room(error: Exception) -> bool:
+    return isinstance(error, NodeFull) or getattr(error, "errno", None) in NO_ROOM

@@ -42,6 +42,8 @@ class NodeSettings(ClusterSettings):
 
     reserve_bytes: int = Field(GIB, alias="FILEFLUX_NODE_RESERVE_BYTES", ge=0)
     """Never filled: deletes, the index and the pool itself need room."""
+    ballast_bytes: int = Field(16 * MIB, alias="FILEFLUX_NODE_BALLAST_BYTES", ge=0)
+    """A file thrown off when others filled the pool: what a start needs. 0: none."""
     index_cache_bytes: int = Field(64 * MIB, alias="FILEFLUX_NODE_INDEX_CACHE_BYTES", ge=0)
     """Tables of bundles kept in memory."""
     disk_deadline_s: float = Field(15.0, alias="FILEFLUX_NODE_DISK_DEADLINE_S", gt=0)

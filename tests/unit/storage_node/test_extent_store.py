@@ -80,8 +80,9 @@ class FaultyDisk:
 
 
 def settings_for(directory: Path, **changes: object) -> NodeSettings:
-    values = {"data_dir": directory, "cluster_secret": "s" * 16, "reserve_bytes": 0, **changes}
-    return NodeSettings.model_validate(values)
+    values = {"data_dir": directory, "cluster_secret": "s" * 16}
+    room = {"reserve_bytes": 0, "ballast_bytes": 0}
+    return NodeSettings.model_validate({**values, **room, **changes})
 
 
 @asynccontextmanager
@@ -193,6 +194,35 @@ async def test_a_failed_sync_fences_the_node_and_is_never_tried_again(tmp_path: 
 async def _reopened_holds(directory: Path, expected: dict[int, bool]) -> None:
     async with node_at(directory) as again:
         assert {seed: await is_held(again.store, seed) for seed in expected} == expected
+
+
+@pytest.mark.parametrize("crashes", [True, False])
+async def test_what_a_full_disk_would_not_take_away_is_written_over(
+    tmp_path: Path, crashes: bool
+) -> None:
+    """Old ZFS needs room to shorten a file. The leftover is never believed, nor sealed."""
+    disk = FaultyDisk()
+    node = await open_node(settings_for(tmp_path, extent_bytes_max=MIB), CLOCK, disk=disk)
+    await node.store.write([sample_bundle(1)])
+    disk.write_error = disk.truncate_error = errno.ENOSPC
+    disk.write_before_error = 4_000
+    with pytest.raises(NodeFull):
+        await node.store.write([sample_bundle(2, lengths=(90_000,))])
+    disk.write_error = None
+    await node.store.write([sample_bundle(3, lengths=(10,))])
+    assert node.fence.reason is None
+    disk.truncate_error = None
+    if crashes:
+        crash(node)
+        node = await open_node(settings_for(tmp_path, extent_bytes_max=MIB), CLOCK)
+    for seed in range(10, 14):
+        await node.store.write([sample_bundle(seed, lengths=(300_000,))])
+
+    assert scan_extent(extent_path(tmp_path / "extents", 1)).is_sealed
+    assert await is_held(node.store, 1)
+    assert await node.store.find(sample_bundle(3, lengths=(10,)).bundle_id) is not None
+    assert await node.store.find(sample_bundle(2, lengths=(90_000,)).bundle_id) is None
+    await node.close()
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EROFS])
