@@ -22,6 +22,8 @@ log = get_logger(__name__)
 
 COMPARE_EVERY_S: Final = 5.0
 BLOCKS_PER_READ: Final = 16
+CHECK_END_AFTER_S: Final = 2.0
+"""No broker loses a topic and comes back within this: a publish in between would have failed."""
 
 
 class AuditTopicDiffers(Invalid):
@@ -34,7 +36,7 @@ class AuditPublisher:
     `next_position`: the first that the topic lacks, None while that is not known.
     """
 
-    # `_end`: the offset after the last record, as far as we know.
+    # `_end`: the offset after the topic's last record, known for sure at `_sure_s`.
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class AuditPublisher:
         self._topic = AuditStream(source)
         self._clock = clock
         self._stream = stream
-        self._compared_s = 0.0
+        self._compared_s = self._sure_s = 0.0
         self._end = 0
         self.next_position: int | None = None
 
@@ -103,9 +105,12 @@ class AuditPublisher:
         AUDIT_PUBLISHED.inc(len(missing))
         self.next_position = missing[-1].position + 1
         self._end = last.offset + 1
+        self._sure_s = self._clock.monotonic_s()
 
     async def _check_end(self) -> None:
         """Never append to a topic that was wiped: its readers would meet a gap at its start."""
+        if self._clock.monotonic_s() - self._sure_s < CHECK_END_AFTER_S:
+            return
         _, end = await self._source.bounds(AUDIT, PARTITION)
         if end != self._end:
             self.next_position = None
@@ -125,7 +130,7 @@ class AuditPublisher:
             log.warning("the audit topic lost its end; publishing again", position=position + 1)
             AUDIT_REWINDS.inc()
         self.next_position = position + 1
-        self._compared_s = self._clock.monotonic_s()
+        self._compared_s = self._sure_s = self._clock.monotonic_s()
 
     async def _check(self, position: int, value: bytes, head: SequencerHead) -> None:
         if position >= head.next_position:

@@ -81,6 +81,7 @@ async def open_connections(dsn: str, *, size_max: int = 4) -> Connections:
             min_size=1,
             max_size=size_max,
             max_inactive_connection_lifetime=0,
+            max_cached_statement_lifetime=0,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=STATEMENT_TIMEOUT_S,
             server_settings=None if is_cockroach else dict(POSTGRES_SETTINGS),
