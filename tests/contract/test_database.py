@@ -20,7 +20,14 @@ from fileflux.metadata.chain import first_head, number_blocks, unpack_block
 from fileflux.metadata.migrate import migrate
 from fileflux.metadata.overlay import NO_HOLDER
 from fileflux.metadata.ports import LanePosition, Transaction
-from fileflux.metadata.rows import Footprint, ReplicaRow, Rows, Settlement
+from fileflux.metadata.rows import (
+    PARTS_READ_MAX,
+    UPLOADS_READ_MAX,
+    Footprint,
+    ReplicaRow,
+    Rows,
+    Settlement,
+)
 
 LANE = ("uploads.sealed", 3)
 
@@ -249,6 +256,46 @@ async def test_content_of_a_completed_upload_is_read_with_the_object_that_may_dr
     copied = await load(metadata, Footprint(sources=place))
     assert copied.objects.keys() == dropped.objects.keys()
     assert not copied.parts
+
+
+async def test_only_so_many_parts_are_read_to_be_dropped(metadata: Metadata) -> None:
+    """Content is read whole or not at all; what was left behind is read whatever its size."""
+    maker, bucket = metadata.maker, await metadata.made_bucket()
+    uploads = [maker.create_multipart(bucket, b"%d" % n) for n in range(3)]
+    for upload in uploads:
+        parts = [maker.part(upload, n) for n in range(1, PARTS_READ_MAX // 2)]
+        await metadata.do(upload, *parts)
+        await metadata.do(maker.complete(upload, parts))
+    places = frozenset((bucket.bucket_id, upload.key) for upload in uploads)
+    rows = await load(metadata, Footprint(objects=places))
+    read = Counter(upload_id for upload_id, _ in rows.parts)
+    assert sorted(read.values()) == [PARTS_READ_MAX // 2 - 1] * 2
+
+    outcomes = await metadata.do(*(maker.delete(bucket, upload.key) for upload in uploads))
+    assert all(outcome.ok for outcome in outcomes)
+    (left,) = {upload.upload_id for upload in uploads} - read.keys()
+    rows = await load(metadata, Footprint(contents=frozenset({left})))
+    assert rows.holders[left].keys() == {NO_HOLDER}
+    assert len(rows.parts) == PARTS_READ_MAX // 2 - 1
+    (outcome,) = await metadata.do(maker.drop(left))
+    assert outcome.ok
+    rows = await load(metadata, Footprint(contents=frozenset({left})))
+    assert not rows.parts
+    assert not rows.holders.get(left)
+
+
+async def test_only_so_many_open_uploads_go_with_their_bucket(metadata: Metadata) -> None:
+    maker, bucket = metadata.maker, await metadata.made_bucket()
+    uploads = [maker.create_multipart(bucket, b"k") for _ in range(UPLOADS_READ_MAX + 5)]
+    await metadata.do(*uploads)
+    (outcome,) = await metadata.do(maker.delete_bucket(bucket))
+    assert outcome.ok
+
+    found = [await metadata.reader.find_upload(upload.upload_id) for upload in uploads]
+    left = [upload for upload in found if upload is not None and upload.state == "open"]
+    assert len(left) == 5
+    outcomes = await metadata.do(*map(maker.abort_orphan, left))
+    assert all(outcome.ok for outcome in outcomes)
 
 
 async def test_named_parts_only_are_read_of_an_upload(metadata: Metadata) -> None:

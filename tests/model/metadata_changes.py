@@ -25,7 +25,7 @@ from fileflux.core.changes import (
 from fileflux.core.ids import BucketId, BundleId, Incarnation, NodeId, SealId, UploadId, UserId
 from fileflux.core.model import Chunk, Manifest, ObjectMeta, SealedBundle, SizeClass
 from fileflux.events.schema import UploadsSealed
-from fileflux.metadata.rows import ObjectRow
+from fileflux.metadata.rows import ObjectRow, UploadRow
 from fileflux.metadata.seals import AcceptedSeal
 
 ACTOR = Actor(user_id=UserId(b"u" * 16), user_name="ada", key_id="AKIDADA", request_id="r-1")
@@ -147,6 +147,16 @@ class Maker:
             bucket=put.bucket,
             key=put.key,
             size=put.size,
+        )
+
+    def abort_orphan(self, upload: UploadRow) -> AbortMultipart:
+        """Return the abortion of an upload whose bucket is gone."""
+        return AbortMultipart(
+            **self._base(),
+            bucket_id=upload.bucket_id,
+            bucket="",
+            key=upload.key,
+            multipart_id=upload.upload_id,
         )
 
     def drop(self, content_id: UploadId) -> DropContent:

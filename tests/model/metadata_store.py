@@ -18,14 +18,15 @@ from fileflux.metadata.memory import put_writes
 from fileflux.metadata.memory_loads import load_rows
 from fileflux.metadata.memory_tables import MemoryTables
 from fileflux.metadata.overlay import NO_HOLDER
+from fileflux.metadata.parts_budget import USUAL, Limits
 from fileflux.metadata.replay import Floors, Tables, empty_tables, replay
 from fileflux.metadata.row_keys import ROW_TYPES
 from fileflux.metadata.rows import (
-    CONTENT_DEPTH_MAX,
     AuditRecord,
     GarbageRow,
     ObjectRow,
     PartRow,
+    UploadRow,
     Writes,
 )
 from fileflux.metadata.seals import AcceptedSeal
@@ -36,10 +37,8 @@ ChunkName = tuple[BundleId, int]
 class Store:
     """Tables, a clock that a test sets, and the writes of the last batch."""
 
-    def __init__(
-        self, clock_us: int = 1_767_225_600_000_000, *, depth_max: int = CONTENT_DEPTH_MAX
-    ) -> None:
-        self.depth_max = depth_max
+    def __init__(self, clock_us: int = 1_767_225_600_000_000, *, limits: Limits = USUAL) -> None:
+        self.limits = limits
         self.tables = MemoryTables()
         self.clock_us = clock_us
         self.writes = Writes(stamp=0)
@@ -47,7 +46,7 @@ class Store:
     def run(self, *changes: Change, seals: Sequence[AcceptedSeal] = ()) -> tuple[Outcome, ...]:
         """Decide the changes as one batch and store what comes of them."""
         view = self.tables.open()
-        rows = load_rows(view, footprint(changes), clock_us=self.clock_us, depth_max=self.depth_max)
+        rows = load_rows(view, footprint(changes), clock_us=self.clock_us, limits=self.limits)
         self.writes, outcomes = apply(rows, changes, seals=seals)
         put_writes(view, self.writes)
         view.commit()
@@ -81,11 +80,20 @@ class Store:
         holders = self.tables.rows("holders")
         return [c for c, n in counts.items() if n == 1 and (c, NO_HOLDER) in holders]
 
+    def left_open(self) -> list[UploadRow]:
+        """Return open uploads whose bucket is gone."""
+        uploads: list[UploadRow] = list(self.tables.rows("uploads").values())
+        buckets = self.tables.rows("buckets")
+        return [u for u in uploads if u.state == "open" and (u.bucket_id,) not in buckets]
+
     def drop_left_behind(self, maker: Maker) -> int:
-        """Do what the compactor does with it; return how many steps it took."""
+        """Do what the compactor does with both; return how many steps it took."""
         steps = 0
-        while contents := self.left_behind():
-            assert all(outcome.ok for outcome in self.run(*map(maker.drop, contents)))
+        while changes := [
+            *map(maker.drop, self.left_behind()),
+            *map(maker.abort_orphan, self.left_open()),
+        ]:
+            assert all(outcome.ok for outcome in self.run(*changes))
             steps += 1
         return steps
 

@@ -54,7 +54,7 @@ def configure_bucket(state: Overlay, change: ConfigureBucket) -> Outcome:
 
 
 def delete_bucket(state: Overlay, change: DeleteBucket) -> Outcome:
-    """Remove an empty bucket; its open uploads are aborted with it."""
+    """Remove an empty bucket. Its open uploads are aborted with it, or later if they are many."""
     row = state.buckets.get(change.bucket_id)
     if row is None:
         return refused(change, "NoSuchBucket")

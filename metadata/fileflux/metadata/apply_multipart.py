@@ -115,10 +115,12 @@ def complete_multipart(state: Overlay, change: CompleteMultipart) -> Outcome:
 
 
 def abort_multipart(state: Overlay, change: AbortMultipart) -> Outcome:
-    code = _upload_refusal(state, change)
-    if code is not None:
-        return refused(change, code)
-    abort_upload(state, state.uploads[change.multipart_id], change.upload_id)
+    """Drop an upload and its parts, also one that its bucket has left behind."""
+    upload = _open_upload(state, change)
+    if upload is None:
+        has_bucket = change.bucket_id in state.buckets
+        return refused(change, "NoSuchUpload" if has_bucket else "NoSuchBucket")
+    abort_upload(state, upload, change.upload_id)
     return Outcome(upload_id=change.upload_id, stamp=state.stamp)
 
 
@@ -138,10 +140,14 @@ def _is_meant(upload: UploadRow, change: _OfUpload) -> bool:
 def _upload_refusal(state: Overlay, change: _OfUpload) -> str | None:
     if change.bucket_id not in state.buckets:
         return "NoSuchBucket"
+    return None if _open_upload(state, change) else "NoSuchUpload"
+
+
+def _open_upload(state: Overlay, change: _OfUpload) -> UploadRow | None:
     upload = state.uploads.get(change.multipart_id)
     if upload is None or upload.state != "open" or not _is_meant(upload, change):
-        return "NoSuchUpload"
-    return None
+        return None
+    return upload
 
 
 def _part_row(state: Overlay, change: PutPart | CopyPart, content_id: UploadId) -> PartRow:

@@ -1,15 +1,14 @@
 """What `load_rows` reads, over a view of dictionaries. It loads the least that `Rows` promises."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
 from fileflux.core.ids import BucketId, UploadId, UserId
+from fileflux.metadata.memory_content import ContentLoader
 from fileflux.metadata.memory_tables import MemoryView
-from fileflux.metadata.overlay import NO_HOLDER
+from fileflux.metadata.parts_budget import USUAL, Limits
 from fileflux.metadata.row_keys import object_floor_key
 from fileflux.metadata.rows import (
-    CONTENT_DEPTH_MAX,
     BucketRow,
     Footprint,
     ObjectKey,
@@ -17,24 +16,24 @@ from fileflux.metadata.rows import (
     PartRow,
     Rows,
     UserRow,
-    part_holder,
 )
 
 
 def load_rows(
-    view: MemoryView, footprint: Footprint, *, clock_us: int, depth_max: int = CONTENT_DEPTH_MAX
+    view: MemoryView, footprint: Footprint, *, clock_us: int, limits: Limits = USUAL
 ) -> Rows:
     """Return what a transaction reads for a footprint."""
-    loader = _Loader(view, footprint, Rows(clock_us=clock_us), depth_max)
+    loader = _Loader(view, footprint, Rows(clock_us=clock_us), limits)
     loader.load()
+    ContentLoader(view, loader.rows, footprint, limits).load()
     return loader.rows
 
 
 class _Loader:
-    def __init__(self, view: MemoryView, footprint: Footprint, rows: Rows, depth_max: int) -> None:
+    def __init__(self, view: MemoryView, footprint: Footprint, rows: Rows, limits: Limits) -> None:
         self._view = view
-        self._depth_max = depth_max
         self._footprint = footprint
+        self._limits = limits
         self.rows = rows
 
     def load(self) -> None:
@@ -43,7 +42,6 @@ class _Loader:
         self._load_objects()
         self._load_uploads()
         self._load_emptiness()
-        self._load_content()
 
     def _load_accounts(self) -> None:
         needs = self._footprint
@@ -130,52 +128,23 @@ class _Loader:
             self._raise_stamp(floor.stamp)
 
     def _load_uploads_in(self, bucket_id: BucketId) -> None:
-        for _, upload in self._view.where("uploads", lambda _, row: row.bucket_id == bucket_id):
+        uploads = self._view.where("uploads", lambda _, row: row.bucket_id == bucket_id)
+        for _, upload in uploads:
             self._raise_stamp(upload.row_stamp)
-            if upload.state == "open":
-                self.rows.uploads[upload.upload_id] = upload
-                self.rows.open_uploads.setdefault(bucket_id, set()).add(upload.upload_id)
-                self._load_all_parts(upload.upload_id)
+        still_open = [upload for _, upload in uploads if upload.state == "open"]
+        left = self._limits.parts
+        for upload in still_open[: self._limits.uploads]:
+            parts = self._view.begins_with("parts", upload.upload_id)
+            left -= len(parts)
+            if left < 0:
+                break
+            self._add_parts(part for _, part in parts)
+            self.rows.uploads[upload.upload_id] = upload
+            self.rows.open_uploads.setdefault(bucket_id, set()).add(upload.upload_id)
 
     def _has_other_objects(self, bucket_id: BucketId) -> bool:
         found: list[tuple[ObjectKey, ObjectRow]] = self._view.begins_with("objects", bucket_id)
         return any(place not in self._footprint.objects for place, _ in found)
-
-    def _load_content(self) -> None:
-        """Close the rows under what drops with them, until nothing new is found."""
-        for place in self._footprint.objects:
-            row = self.rows.objects.get(place)
-            if row is not None and row.manifest.parts:
-                self._load_all_parts(row.content_id)
-        for depth in range(self._depth_max + 1):
-            for content_id, own in self._own_holders().items():
-                self._load_holders(content_id, own)
-                if depth < self._depth_max:
-                    self._load_parts_of_unheld(content_id, own)
-
-    def _own_holders(self) -> dict[UploadId, set[bytes]]:
-        """Return, for every shared content of a loaded row, the holders that loaded rows are."""
-        own: defaultdict[UploadId, set[bytes]] = defaultdict(set)
-        own.update({content_id: set() for content_id in self._footprint.contents})
-        for row in self.rows.objects.values():
-            if row.shared:
-                own[row.content_id].add(row.version_id)
-        for part in self.rows.parts.values():
-            if part.shared:
-                own[part.content_id].add(part_holder(part.upload_id, part.part_number))
-        return own
-
-    def _load_holders(self, content_id: UploadId, own: set[bytes]) -> None:
-        found = self._view.begins_with("holders", content_id)[: len(own) + 2]
-        self.rows.holders[content_id] = {row.holder: row for _, row in found}
-
-    def _load_parts_of_unheld(self, content_id: UploadId, own: set[bytes]) -> None:
-        holders = self.rows.holders[content_id]
-        whole = holders.get(NO_HOLDER)
-        if whole is None or whole.manifest is None:
-            return
-        if whole.manifest.parts and holders.keys() <= own | {NO_HOLDER}:
-            self._load_all_parts(content_id)
 
     def _read_floor(self, table: str, key: bytes) -> None:
         floor = self._view.get("floors", (table, key))

@@ -82,6 +82,7 @@ class Overlay:
         self.floors: dict[tuple[str, bytes], FloorRow] = {}
         self._effects: list[RowWrite] = []
         self._non_empty = rows.non_empty
+        self._whole_uploads = set[UploadId]().union(*rows.open_uploads.values())
         self._owned_buckets = Counter(rows.owned_buckets)
         self._garbage: dict[tuple[BundleId, UploadId], dict[int, int]] = {}
         self._kept: set[tuple[BundleId, int]] = set()
@@ -155,10 +156,12 @@ class Overlay:
         return all(bucket != bucket_id for bucket, _ in self.objects)
 
     def open_uploads(self, bucket_id: BucketId) -> list[UploadRow]:
+        """Return a bucket's open uploads of which all parts are here: read, or made just now."""
+        found = (self.uploads.get(upload_id) for upload_id in sorted(self._whole_uploads))
         return [
             upload
-            for upload in self.uploads.values()
-            if upload.bucket_id == bucket_id and upload.state == "open"
+            for upload in found
+            if upload and upload.bucket_id == bucket_id and upload.state == "open"
         ]
 
     def part(self, upload_id: UploadId, part_number: int) -> PartRow | None:
@@ -187,6 +190,8 @@ class Overlay:
             case HolderRow():
                 self.holders.setdefault(row.content_id, {})[row.holder] = row
             case UploadRow():
+                if row.upload_id not in self.uploads:
+                    self._whole_uploads.add(row.upload_id)
                 self.uploads[row.upload_id] = row
             case BucketRow():
                 self.buckets[row.bucket_id] = row

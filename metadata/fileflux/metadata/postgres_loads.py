@@ -11,10 +11,11 @@ from typing import Any, Final
 import asyncpg
 
 from fileflux.core.ids import BucketId, UploadId
+from fileflux.core.model import Manifest
+from fileflux.metadata.parts_budget import USUAL, PartsBudget
 from fileflux.metadata.postgres_pool import Connection
 from fileflux.metadata.queries import statement
 from fileflux.metadata.rows import (
-    CONTENT_DEPTH_MAX,
     Footprint,
     HolderRow,
     Rows,
@@ -103,12 +104,17 @@ class FootprintLoader:
         raise_floor(self._rows, found[0]["stamp"])
 
     async def _load_open_uploads(self, bucket_ids: Sequence[BucketId]) -> None:
-        for found in await self._fetch("load_open_uploads", bucket_ids):
-            upload = upload_row(found)
-            self._rows.uploads[upload.upload_id] = upload
-            self._rows.open_uploads.setdefault(upload.bucket_id, set()).add(upload.upload_id)
-        opened = set().union(*self._rows.open_uploads.values())
-        await self._load_all_parts(opened)
+        for bucket_id in bucket_ids:
+            left = USUAL.parts
+            for found in await self._fetch("load_open_uploads", bucket_id, USUAL.uploads):
+                upload = upload_row(found)
+                parts = await self._fetch("list_parts", upload.upload_id, 0, left + 1)
+                left -= len(parts)
+                if left < 0:
+                    break
+                self._add_parts(parts)
+                self._rows.uploads[upload.upload_id] = upload
+                self._rows.open_uploads.setdefault(bucket_id, set()).add(upload.upload_id)
 
     async def _load_users(self, footprint: Footprint) -> None:
         if footprint.user_ids:
@@ -146,36 +152,33 @@ class FootprintLoader:
 
     async def _load_content(self, footprint: Footprint) -> None:
         """Close the rows under "what drops with it" (see `Rows`), so deep as it says."""
-        rows = self._rows
-        uploads = {
-            row.content_id
-            for key, row in rows.objects.items()
-            if key in footprint.objects and row.manifest.parts
-        }
-        known_uploads: set[UploadId] = set()
+        budget = PartsBudget(USUAL, always=footprint.contents)
+        rows = (self._rows.objects.get(place) for place in sorted(footprint.objects))
+        found = {row.content_id: row.manifest for row in rows if row is not None}
         known_sharers: Counter[UploadId] = Counter()
-        for _ in range(CONTENT_DEPTH_MAX + 1):
-            await self._load_all_parts(uploads - known_uploads)
-            known_uploads |= uploads
+        for _ in range(USUAL.depth + 1):
+            await self._load_all_parts([c for c, whole in found.items() if budget.take(c, whole)])
             sharers = Counter(row.content_id for row in self._loaded_rows() if row.shared)
             sharers.update(footprint.contents)
             wanted = {content for content, n in sharers.items() if known_sharers[content] < n}
             known_sharers = sharers
             if not wanted:
                 return
-            uploads |= await self._load_holders(wanted, max(sharers[c] for c in wanted))
+            found = await self._load_holders(wanted, max(sharers[c] for c in wanted))
 
     def _loaded_rows(self) -> list[Any]:
         return [*self._rows.objects.values(), *self._rows.parts.values()]
 
-    async def _load_holders(self, contents: Collection[UploadId], sharers: int) -> set[UploadId]:
-        """Load the holders that decide; return the completed uploads that they may drop."""
-        whole: set[UploadId] = set()
+    async def _load_holders(
+        self, contents: Collection[UploadId], sharers: int
+    ) -> dict[UploadId, Manifest]:
+        """Load the holders that decide; return the manifests of what they may drop."""
+        whole: dict[UploadId, Manifest] = {}
         for found in await self._fetch("load_holders", list(contents), sharers + 2):
             holder: HolderRow = holder_row(found)
             self._rows.holders.setdefault(holder.content_id, {})[holder.holder] = holder
-            if holder.manifest is not None and holder.manifest.parts:
-                whole.add(holder.content_id)
+            if holder.manifest is not None:
+                whole[holder.content_id] = holder.manifest
         return whole
 
 

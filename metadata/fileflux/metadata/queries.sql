@@ -84,11 +84,12 @@ SELECT greatest(
 ) AS stamp;
 
 -- load_open_uploads --
--- The open multipart uploads of these buckets.
-SELECT u.upload_id, u.bucket_id, u.key, u.meta, u.storage_class, u.checksum_algorithm,
-    u.checksum_type, u.created_us, u.state, u.owner_id, u.row_stamp, u.outcome
-FROM unnest($1::BYTEA[]) AS w (bucket_id)
-JOIN uploads AS u ON u.bucket_id = w.bucket_id AND u.state = 'open';
+-- The first open multipart uploads of a bucket, by their ids.
+SELECT upload_id, bucket_id, key, meta, storage_class, checksum_algorithm, checksum_type,
+    created_us, state, owner_id, row_stamp, outcome
+FROM uploads
+WHERE bucket_id = $1::BYTEA AND state = 'open'
+ORDER BY upload_id LIMIT $2::INT8;
 
 -- load_uploads --
 -- Multipart uploads by their ids.

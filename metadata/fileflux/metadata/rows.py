@@ -17,7 +17,8 @@ holder (`holder == b""`) that keeps the content's whole manifest, and a row per 
 holds it (`version_id`, or `part_holder(...)`). Whoever drops its row removes its holder; the last
 one drops the content, which is known from the row without a holder, because a copied part itself
 knows only the slices it took. A row without a holder that stands alone is content still to be
-dropped (`DropContent`): it lay too deep for the transaction that let it go.
+dropped (`DropContent`): it was too much, or lay too deep, for the transaction that let it go. In
+the same way open uploads of a bucket that is gone are still to be aborted (`AbortMultipart`).
 """
 
 from collections.abc import Mapping
@@ -33,6 +34,11 @@ ObjectKey = tuple[BucketId, bytes]
 CONTENT_DEPTH_MAX: Final = 4
 """How many levels of copied parts one transaction follows. Somebody who appends to an object by
 copying it as the first part of its successor makes them thousands deep."""
+PARTS_READ_MAX: Final = 2_000
+"""How many parts one transaction reads only to drop them. An object may have 10,000, a batch may
+delete hundreds of objects, and each part is an effect of the audit record."""
+UPLOADS_READ_MAX: Final = 100
+"""How many open uploads go with their bucket at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,9 +275,10 @@ class Rows:
 
     `buckets`, `users`: those asked by id and those found by name. `non_empty`: buckets of
     `emptiness` with an object whose key is not in `Footprint.objects` (those of the footprint are
-    loaded, so the decision knows what becomes of them). `open_uploads`: of buckets in `emptiness`;
-    these uploads stand in `uploads` and all their parts in `parts`. `owned_buckets` and, in `keys`,
-    all their keys: of `leaving_users`.
+    loaded, so the decision knows what becomes of them). `open_uploads`: of buckets in `emptiness`,
+    by id, UPLOADS_READ_MAX at most and as many as have PARTS_READ_MAX parts together; they stand in
+    `uploads` and all their parts in `parts`. `owned_buckets` and, in `keys`, all their keys: of
+    `leaving_users`.
 
     Loaded rows are closed under "what drops with it", so that garbage is known exactly:
     1. every object of `Footprint.objects` whose manifest has `parts`: all part rows of upload
@@ -284,6 +291,9 @@ class Rows:
     3. every row without a holder whose manifest has `parts`: all part rows of upload `content_id`,
        then again 2 for these, and so on until nothing new is found, CONTENT_DEPTH_MAX times at
        most. May be left out for a content that has a holder which is no loaded row.
+    By 1 and 3 together at most PARTS_READ_MAX part rows are read: a content whose manifest names
+    more than are left of them is left out whole. Only `Footprint.contents` are read whatever their
+    size.
     """
 
     clock_us: int

@@ -18,6 +18,7 @@ from fileflux.core.changes import (
     SetPassword,
 )
 from fileflux.core.ids import NodeId, UserId
+from fileflux.metadata.parts_budget import Limits
 
 OTHER = UserId(b"o" * 16)
 
@@ -109,6 +110,23 @@ def test_deleting_a_bucket_aborts_its_open_uploads(store: Store, maker: Maker) -
     late = maker.part(uploads[0], 2)
     assert store.one(late).status == "NoSuchBucket"
     assert len(store.garbage()) == 3
+
+
+def test_uploads_that_are_too_many_are_aborted_when_their_bucket_is_gone(maker: Maker) -> None:
+    store = Store(limits=Limits(uploads=1))
+    bucket = maker.bucket()
+    uploads = [maker.create_multipart(bucket, b"k") for _ in range(3)]
+    parts = [maker.part(upload, 1) for upload in uploads]
+    store.run(maker.user(), bucket, *uploads, *parts)
+
+    assert store.one(maker.delete_bucket(bucket)).ok
+    assert len(store.garbage()) == 1
+    late = maker.part(uploads[0], 2)
+    assert store.one(late).status == "NoSuchBucket"
+    assert len(store.left_open()) == 2
+    store.drop_left_behind(maker)
+    assert store.left_open() == []
+    assert len(store.garbage()) == 4
 
 
 def test_a_namesake_of_a_deleted_bucket_comes_after_it(store: Store, maker: Maker) -> None:
