@@ -1,5 +1,7 @@
 """Many schedules, what they covered, and the first that failed."""
 
+import gc
+import sys
 import time
 from dataclasses import dataclass, field
 
@@ -55,6 +57,7 @@ def run_campaign(
     keeps_going: bool = False,
 ) -> int:
     """Run seeds in order; return the exit code."""
+    prepare_process()
     totals = Totals()
     started_s = time.monotonic()
     seed = first_seed
@@ -70,6 +73,13 @@ def run_campaign(
         seed += 1
     totals.show(time.monotonic() - started_s)
     return 1 if totals.failed else 0
+
+
+def prepare_process() -> None:
+    """Collections are cheap, and coroutines of dead processes are collected without a word."""
+    gc.collect()
+    gc.freeze()
+    sys.unraisablehook = lambda _: None
 
 
 def _goes_on(totals: Totals, count: int | None, deadline_s: float | None) -> bool:
@@ -88,6 +98,7 @@ def show_failure(report: Report) -> None:
 
 def hunt(mutant: str, *, first_seed: int, count: int) -> int:
     """Plant a bug; return 0 when a schedule finds it."""
+    prepare_process()
     started_s = time.monotonic()
     planted = {**MUTANTS, **HEALED}[mutant]
     with planted.plant():
