@@ -24,7 +24,7 @@ NAMED: Final = re.compile(
     r"\b((?:FILEFLUX|KAFKA)_[A-Z0-9_]*[A-Z0-9]|(?:fileflux|zfs_pool)_[a-z_]*[a-z])\b(?![*(/])"
 )
 """Variables of the environment, and metrics."""
-README_PARTS: Final = ("topics", "settings", "how it fails", "alone")
+README_PARTS: Final = ("settings", "how it fails", "alone")
 PROMISED: Final = frozenset(
     {
         "docs/explanation/performance.md",
@@ -61,6 +61,8 @@ def test_every_package_has_a_readme_with_what_an_operator_asks() -> None:
         text = path.read_text().lower() if path.exists() else ""
         headings = " ".join(re.findall(r"^##+ (.+)$", text, re.MULTILINE))
         missing += [f"{package}: {part}" for part in README_PARTS if part not in headings]
+        if "topic" not in text and "fileflux.audit" not in text:
+            missing.append(f"{package}: topics read and written")
     assert missing == []
 
 
