@@ -124,8 +124,9 @@ class S3App:
             "x-amz-request-id": request.request_id,
             "x-amz-id-2": self._host_id,
         }
-        if request.has_unread_body:
-            # The rest of a refused body is not worth reading: the client hears that we hang up.
+        if request.has_unread_body or request.names is None:
+            # The rest of a refused body is not worth reading, and what follows a request without
+            # a single meaning may be a part of it: the client hears that we hang up.
             headers["connection"] = "close"
         return headers
 

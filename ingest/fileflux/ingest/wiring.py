@@ -26,6 +26,7 @@ from fileflux.ingest.bundler import EngineDependencies, UploadEngine, open_engin
 from fileflux.ingest.canary import Canary
 from fileflux.ingest.chunk_cache import ChunkCache
 from fileflux.ingest.dependencies import Dependencies
+from fileflux.ingest.http_server import http_config
 from fileflux.ingest.identities import DatabaseIdentities
 from fileflux.ingest.inheritance import Heir
 from fileflux.ingest.reading import ManifestLookup, ObjectReader
@@ -42,8 +43,6 @@ from fileflux.placement.map_view import MapView
 log = get_logger(__name__)
 
 MAP_WAIT_S: Final = 60.0
-KEEP_ALIVE_S: Final = 75
-DRAIN_S: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,18 +212,9 @@ async def _serve(
 
 def _s3_config(settings: IngestSettings, deps: Dependencies) -> uvicorn.Config:
     host_id = deps.rng.randbytes(16).hex()
-    return uvicorn.Config(
+    return http_config(
         S3App(deps, host_id=host_id),
         host=settings.host,
-        http="httptools",
-        loop="uvloop",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,  # Nobody may say where a request comes from but the socket.
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=DRAIN_S,
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
     )
