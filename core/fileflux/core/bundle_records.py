@@ -5,7 +5,7 @@ from typing import Final
 
 from fileflux.core.checksum import Buffer
 from fileflux.core.ids import BucketId, BundleId, SealId, UploadId
-from fileflux.core.model import BLOCK_SIZE_BYTES, KIB, MIB, Manifest, ObjectMeta, SizeClass
+from fileflux.core.model import BLOCK_SIZE_BYTES, MIB, Manifest, ObjectMeta, SizeClass
 
 HEADER_SIZE_BYTES: Final = 96
 ENTRY_SIZE_BYTES: Final = 32
@@ -18,8 +18,6 @@ META_BYTES_MAX: Final = 4 * MIB
 BLOCK_COUNT_MAX: Final = DATA_BYTES_MAX // BLOCK_SIZE_BYTES + CHUNK_COUNT_MAX
 TABLES_BYTES_MAX: Final = CRC_SIZE_BYTES * BLOCK_COUNT_MAX + ENTRY_SIZE_BYTES * CHUNK_COUNT_MAX
 BUNDLE_SIZE_MAX: Final = HEADER_SIZE_BYTES + DATA_BYTES_MAX + TABLES_BYTES_MAX + META_BYTES_MAX
-INDEX_OVERHEAD_BYTES: Final = 2 * KIB
-"""What a chunk costs a small bundle besides its data, roughly: for budgets, not a limit."""
 
 FLAG_SPARSE: Final = 1
 FLAG_LAST_CHUNK: Final = 1
