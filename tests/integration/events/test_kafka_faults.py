@@ -145,6 +145,22 @@ async def test_a_wiped_topic_is_read_from_its_start_although_it_grew_past_the_po
     assert [record.value for record in records] == [b"new %d" % n for n in range(10)]
 
 
+async def test_a_broker_that_comes_back_empty_gets_its_topics_from_whoever_reads(
+    server: KafkaServer, broker: KafkaBroker, topic: Topic
+) -> None:
+    """Services create topics at their start; a broker that is wiped meets running ones."""
+    publisher = await broker.fast_publisher()
+    source = await broker.source([(topic.name, 0)])
+    await publisher.publish(topic.name, b"before", partition=0)
+    await _read_until(source, b"before")
+
+    server.wipe()
+    await asyncio.to_thread(server.start)
+    await _publish_until_taken(publisher, topic, b"after")
+
+    assert [record.value for record in await _read_until(source, b"after")] == [b"after"]
+
+
 async def _restart_and_fill(server: KafkaServer, topic: Topic, count: int) -> KafkaBroker:
     """Write before the source can have come back: its position is inside of the new topic."""
     await asyncio.to_thread(server.start)

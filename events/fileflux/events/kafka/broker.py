@@ -8,7 +8,7 @@ from fileflux.core.settings import CommonSettings
 from fileflux.events.kafka.connection import KafkaSecurity, client_options, security_of
 from fileflux.events.kafka.publisher import KafkaPublisher
 from fileflux.events.kafka.source import KafkaSource
-from fileflux.events.kafka.topic_admin import ensure_topics
+from fileflux.events.kafka.topic_admin import ensure_topics, restore_topics
 from fileflux.events.ports import EventPublisher, EventSource
 from fileflux.events.topics import Topic, all_topics
 
@@ -57,13 +57,20 @@ class KafkaBroker:
         return await self._publisher({"acks": "all", "enable_idempotence": True}, SAFE_DEADLINE_S)
 
     async def source(self, partitions: Sequence[tuple[str, int]]) -> EventSource:
-        source = KafkaSource(self._options, partitions, clock=self._clock)
+        source = KafkaSource(
+            self._options, partitions, clock=self._clock, restore_topics=self._restore_topics
+        )
         self._made.append(source)
         await source.start()
         return source
 
     async def ensure_topics(self) -> None:
         await ensure_topics(
+            self._options, topics=self._topics, lanes=self._lanes, slots=self._slots
+        )
+
+    async def _restore_topics(self) -> None:
+        await restore_topics(
             self._options, topics=self._topics, lanes=self._lanes, slots=self._slots
         )
 

@@ -12,7 +12,7 @@ one partition, it asks the broker for no other. A full queue stops the draining,
 import asyncio
 import zlib
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -56,14 +56,24 @@ class _Silent(Exception):
 
 
 class KafkaSource:
-    """An `EventSource` over `partitions`; `options` are the clients' common settings."""
+    """An `EventSource` over `partitions`; `options` are the clients' common settings.
+
+    `restore_topics` creates what is missing after an outage: nobody restarts a service because its
+    broker came back empty.
+    """
 
     def __init__(
-        self, options: dict[str, Any], partitions: Sequence[tuple[str, int]], *, clock: Clock
+        self,
+        options: dict[str, Any],
+        partitions: Sequence[tuple[str, int]],
+        *,
+        clock: Clock,
+        restore_topics: Callable[[], Awaitable[None]],
     ) -> None:
         assert partitions, "a source reads at least one partition"
         self._options = options
         self._clock = clock
+        self._restore_topics = restore_topics
         self._lookup = KafkaLookup(options)
         self._next = {TopicPartition(topic, number): 0 for topic, number in partitions}
         self._seen: dict[TopicPartition, _Seen] = {}
@@ -168,6 +178,7 @@ class KafkaSource:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await consumer.start()
                 if self._had_outage:
+                    await self._restore_topics()
                     await self._check_what_was_read()
         except BaseException:
             await finish(consumer.stop())

@@ -39,11 +39,45 @@ async def ensure_topics(
         await finish(admin.close())
 
 
+async def restore_topics(
+    options: dict[str, Any], *, topics: Sequence[Topic], lanes: int, slots: int
+) -> None:
+    """Create what is missing and look at nothing else; raise BrokerUnavailable.
+
+    For running services whose broker came back empty: settings were checked at their start, and
+    what an operator changed since then must not stop them.
+    """
+    admin = AIOKafkaAdminClient(**options)
+    try:
+        async with asyncio.timeout(ADMIN_TIMEOUT_S):
+            await admin.start()
+            brokers, wanted = await _wanted_of(admin, topics, lanes, slots)
+            problems = await _create_missing(admin, wanted, min(brokers, REPLICATION_FACTOR_MAX))
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerUnavailable(f"topics cannot be restored: {error!r}") from error
+    finally:
+        await finish(admin.close())
+    if problems:
+        raise BrokerUnavailable("topics cannot be restored: " + "; ".join(problems))
+
+
 async def _ensure(
     admin: AIOKafkaAdminClient, topics: Sequence[Topic], lanes: int, slots: int
 ) -> None:
+    brokers, wanted = await _wanted_of(admin, topics, lanes, slots)
+    problems = await _create_missing(admin, wanted, min(brokers, REPLICATION_FACTOR_MAX))
+    if not problems:
+        problems = [*await _partition_problems(admin, wanted), *await _problems(admin, wanted)]
+    if problems:
+        raise TopicsInvalid("These topics are wrong:\n  " + "\n  ".join(problems))
+
+
+async def _wanted_of(
+    admin: AIOKafkaAdminClient, topics: Sequence[Topic], lanes: int, slots: int
+) -> tuple[int, list[_Wanted]]:
+    """Return how many brokers there are, and what the topics have to be on so many."""
     brokers = len((await admin.describe_cluster())["brokers"])
-    wanted = [
+    return brokers, [
         _Wanted(
             topic=topic,
             partitions=topic.partition_count(lanes=lanes, slots=slots),
@@ -51,11 +85,6 @@ async def _ensure(
         )
         for topic in topics
     ]
-    problems = await _create_missing(admin, wanted, min(brokers, REPLICATION_FACTOR_MAX))
-    if not problems:
-        problems = [*await _partition_problems(admin, wanted), *await _problems(admin, wanted)]
-    if problems:
-        raise TopicsInvalid("These topics are wrong:\n  " + "\n  ".join(problems))
 
 
 async def _create_missing(
