@@ -112,6 +112,9 @@ class Epoch:
     def acknowledged_after(self, at_s: float) -> int:
         return sum(one.outcome == "ok" and one.called_s >= at_s for one in self.history.operations)
 
+    def acknowledged_writes(self) -> int:
+        return sum(o.outcome == "ok" and o.kind == "write" for o in self.history.operations)
+
     def longest_s(self) -> float:
         """Return how long the slowest answered operation took."""
         took = (o.returned_s - o.called_s for o in self.history.operations if o.returned_s)

@@ -354,8 +354,8 @@ class Client:
             self._done(one, "ok")
         elif answer.status == 503:
             self._epoch.refusal(one)
-        elif answer.status in (409, 412):
-            self._done(one, "fail")
+        elif answer.status in (409, 412) or (answer.status == 404 and one.expected):
+            self._done(one, "fail")  # A condition that was not met; If-Match finds nothing: 404.
         else:
             self._done(one, "fail")
             self._epoch.unexpected(f"{one.kind} {one.key}", answer)

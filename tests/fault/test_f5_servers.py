@@ -1,0 +1,86 @@
+"""F5, F7, F8: the broker and the database die, come back, or come back empty."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import pytest
+from tests.fault.world import Injury, World, fault_rounds
+
+from fileflux.console.kafka_server import KafkaServer
+from fileflux.console.postgres_server import PostgresServer
+
+pytestmark = [pytest.mark.fault, pytest.mark.cluster, pytest.mark.timeout(300 * fault_rounds())]
+
+BROKER_RECOVERY_S_MAX: Final = 45.0
+WIPED_RECOVERY_S_MAX: Final = 120.0
+DATABASE_RECOVERY_S_MAX: Final = 45.0
+DATABASE_DOWN_S: Final = 5.0
+
+
+@pytest.mark.parametrize("how", ["kill", "restart"])
+async def test_a_broker_that_comes_back_has_lost_nobody_s_upload(world: World, how: str) -> None:
+    for _ in range(fault_rounds()):
+        fault = partial(_broker_away, world, end=_kill if how == "kill" else _stop)
+        await world.run_fault(f"F5 broker {how}", fault, recovery_s_max=BROKER_RECOVERY_S_MAX)
+
+
+async def test_a_broker_that_comes_back_empty_is_filled_again(world: World) -> None:
+    for _ in range(fault_rounds()):
+        fault = partial(_broker_away, world, end=_wipe)
+        await world.run_fault("F7 broker wiped", fault, recovery_s_max=WIPED_RECOVERY_S_MAX)
+
+
+@pytest.mark.parametrize("how", ["immediate", "kill"])
+async def test_a_database_that_comes_back_has_kept_what_was_acknowledged(
+    world: World, how: str
+) -> None:
+    for _ in range(fault_rounds()):
+        fault = partial(_database_away, world, how=how)
+        await world.run_fault(f"F8 database {how}", fault, recovery_s_max=DATABASE_RECOVERY_S_MAX)
+
+
+async def _broker_away(world: World, injury: Injury, end: Callable[[KafkaServer], None]) -> None:
+    kafka = world.cluster.servers.kafka
+    assert kafka is not None
+    began_s = time.monotonic()
+    with world.servers_held():
+        await asyncio.to_thread(end, kafka)
+        await asyncio.to_thread(kafka.start)
+    injury.healed()
+    injury.note = f", away for {injury.healed_s - began_s:.1f} s"
+
+
+def _kill(kafka: KafkaServer) -> None:
+    kafka.kill()
+
+
+def _stop(kafka: KafkaServer) -> None:
+    kafka.stop()
+
+
+def _wipe(kafka: KafkaServer) -> None:
+    kafka.wipe()
+
+
+async def _database_away(world: World, injury: Injury, how: str) -> None:
+    postgres = world.cluster.servers.postgres
+    assert postgres is not None
+    began_s = time.monotonic()
+    injury.epoch.outages.append((began_s, float("inf")))
+    with world.servers_held():
+        await asyncio.to_thread(_end, postgres, how)
+        await asyncio.sleep(DATABASE_DOWN_S)
+        await asyncio.to_thread(postgres.start)
+    injury.healed()
+    injury.epoch.outages[-1] = (began_s, injury.healed_s)
+    injury.note = f", away for {injury.healed_s - began_s:.1f} s"
+
+
+def _end(postgres: PostgresServer, how: str) -> None:
+    if how == "kill":
+        postgres.kill()
+    else:
+        postgres.stop(immediate=True)
