@@ -190,8 +190,7 @@ class Overlay:
             case HolderRow():
                 self.holders.setdefault(row.content_id, {})[row.holder] = row
             case UploadRow():
-                if row.upload_id not in self.uploads:
-                    self._whole_uploads.add(row.upload_id)
+                self._whole_uploads.add(row.upload_id)  # Open ones are put when they are made.
                 self.uploads[row.upload_id] = row
             case BucketRow():
                 self.buckets[row.bucket_id] = row
