@@ -73,8 +73,8 @@ def too_large(size: int, limits: BodyLimits) -> EntityTooLarge:
 def stored_content_encoding(headers: Mapping[str, str]) -> str | None:
     """Return the Content-Encoding to store: that of the object, without the transfer's own."""
     value = headers.get("content-encoding")
-    if value is None:
-        return None
+    if value is None or "aws-chunked" not in value.lower():
+        return value or None
     names = [name.strip(" \t") for name in value.split(",")]
     kept = [name for name in names if name and name.lower() != "aws-chunked"]
     return ",".join(kept) or None
