@@ -139,7 +139,8 @@ class AuditStream:
 
         Looks records up by halves: offsets grow with positions, apart from runs published again.
         """
-        first, end = await self._source.bounds(AUDIT, PARTITION)
+        bound, end = await self._source.bounds(AUDIT, PARTITION)
+        first = await self._first_in_order(bound, end)
         low, high = first, end
         while high - low > 1:
             middle = (low + high) // 2
@@ -151,6 +152,13 @@ class AuditStream:
             raise AuditGap(f"position {position} is before the topic's first record")
         await self._source.seek(AUDIT, PARTITION, low)
         self._next = position
+
+    async def _first_in_order(self, first: int, end: int) -> int:
+        """Return where the order begins: behind what overtook position 1 to a wiped topic."""
+        for offset in range(first, end if first == 0 else first):
+            if await self._position_at(offset) == 1:
+                return offset
+        return first
 
     async def last(self) -> AuditEvent | None:
         """Return the topic's last record; None if it is empty."""

@@ -12,7 +12,7 @@ from fileflux.core.clock import Clock
 from fileflux.core.errors import BrokerUnavailable, Invalid, LaneLost, Unavailable
 from fileflux.core.failpoints import failpoint
 from fileflux.core.telemetry import AUDIT_PUBLISHED, AUDIT_REWINDS, get_logger
-from fileflux.events.audit import PARTITION, AuditStream, to_cloudevent
+from fileflux.events.audit import PARTITION, AuditStream, from_record, to_cloudevent
 from fileflux.events.ports import EventPublisher, EventSource
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.chain import FIRST_POSITION, NumberedRecord, unpack_block
@@ -123,14 +123,28 @@ class AuditPublisher:
         position = FIRST_POSITION - 1 if last is None else last.position
         if last is not None:
             await self._check(position, last.value, head)
-        if position > self._end:
-            position = FIRST_POSITION - 1  # Fewer records than numbers: its start is missing.
+        if not await self._has_start():
+            position = FIRST_POSITION - 1  # What is there was on its way when the topic was wiped.
         known = self.next_position
         if known is not None and position + 1 < known:
             log.warning("the audit topic lost its end; publishing again", position=position + 1)
             AUDIT_REWINDS.inc()
         self.next_position = position + 1
         self._compared_s = self._sure_s = self._clock.monotonic_s()
+
+    async def _has_start(self) -> bool:
+        """Tell whether the first position is there, or so old that retention took it.
+
+        It is the first record, but for the few that overtook it on the way to a wiped topic.
+        """
+        first, end = await self._source.bounds(AUDIT, PARTITION)
+        if first > 0:
+            return True
+        for offset in range(first, end):
+            record = await self._source.read_one(AUDIT, PARTITION, offset)
+            if record is not None and from_record(record).position == FIRST_POSITION:
+                return True
+        return False
 
     async def _check(self, position: int, value: bytes, head: SequencerHead) -> None:
         if position >= head.next_position:

@@ -160,6 +160,28 @@ async def test_a_wipe_just_before_more_is_written_leaves_no_gap(audit: Audit) ->
     assert [record.position for record in audit.published()] == list(range(1, 13))
 
 
+async def test_what_was_on_its_way_to_a_wiped_topic_does_not_stand_for_all_before_it(
+    audit: Audit,
+) -> None:
+    """It came more than once, so that the topic had as many records as the last one's number.
+
+    Found by the simulation: the topic was taken for whole, and its start was never published again.
+    """
+    one = await audit.sequencer()
+    await audit.write(1)
+    await _turns(one)
+    late = audit.broker.records(AUDIT)[-1]
+    audit.broker.wipe(AUDIT)
+    publisher = await audit.broker.safe_publisher()
+    for _ in range(4):
+        await publisher.publish(AUDIT, late.value, partition=0, key=late.key, headers=late.headers)
+    audit.clock.advance(6)
+    await _turns(one)
+
+    assert [record.position for record in audit.published()] == [3, 3, 3, 3, 1, 2, 3]
+    assert await audit.read_once() == [1, 2, 3]
+
+
 async def test_a_new_sequencer_goes_on_where_the_topic_ends(audit: Audit) -> None:
     await audit.write(3)
     await _turns(await audit.sequencer())
