@@ -19,7 +19,6 @@ from fileflux.events.topics import (
     AUDIT,
     BUNDLES_ASSIGNED,
     BUNDLES_COMMITTED,
-    PLACEMENT_MAP,
     UPLOADS_COMPLETED,
     UPLOADS_SEALED,
 )
@@ -33,6 +32,8 @@ KILLED: Final = ("ingest", "node", "materializer", "sequencer", "placement")
 PAUSED: Final = ("ingest", "node", "materializer", "sequencer")
 BUNDLE_TOPICS: Final = (BUNDLES_ASSIGNED, BUNDLES_COMMITTED)
 TAIL_RECORDS_MAX: Final = 8
+
+BROKER_START_S_MIN: Final = 2.5
 
 Strike = Callable[[str], Awaitable[None]]
 
@@ -176,16 +177,22 @@ class Chaos:
         if self._rng.random() < 0.3:
             self._cover(fault)
             topics = (None, AUDIT, UPLOADS_SEALED, *BUNDLE_TOPICS)
+            self._restart_broker()
             self._world.broker.wipe(self._rng.choice(topics))
 
     async def _lose_tail(self, fault: str) -> None:
+        """What a power cut takes of the topics that are not flushed at each record."""
         self._cover(fault)
-        topic = self._rng.choice(
-            (AUDIT, PLACEMENT_MAP, UPLOADS_SEALED, UPLOADS_COMPLETED, *BUNDLE_TOPICS)
-        )
-        partitions = {AUDIT: 1, PLACEMENT_MAP: 1, BUNDLES_ASSIGNED: self._world.slots}
-        partition = self._rng.randrange(partitions.get(topic, self._world.lanes))
+        self._restart_broker()
+        topic = self._rng.choice((UPLOADS_SEALED, UPLOADS_COMPLETED, *BUNDLE_TOPICS))
+        is_by_slot = topic == BUNDLES_ASSIGNED
+        partition = self._rng.randrange(self._world.slots if is_by_slot else self._world.lanes)
         self._world.broker.lose_tail(topic, partition, self._rng.randint(1, TAIL_RECORDS_MAX))
+
+    def _restart_broker(self) -> None:
+        """A broker that loses records was dead, and none comes back at once."""
+        self._world.broker.stop()
+        self._later(self._rng.uniform(BROKER_START_S_MIN, 8), self._world.broker.start)
 
     async def _database_down(self, fault: str) -> None:
         self._cover(fault)

@@ -59,6 +59,8 @@ class Process:
             return await reply
         except asyncio.CancelledError:
             self._loop.call_soon(task.cancel, context=self._context.copy())
+            if reply.done() and not reply.cancelled():
+                reply.exception()  # It came, and nobody is there to hear it.
             raise
         finally:
             self._calls.pop(reply, None)
