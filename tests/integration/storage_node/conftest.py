@@ -42,6 +42,7 @@ class NodeProcess:
         self.ready_path = directory / "ready.json"
         self.failpoints = directory / "failpoints"
         self.log_path = directory / "log"
+        self.file_bytes_max: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._env = {
             **os.environ,
@@ -62,9 +63,11 @@ class NodeProcess:
         assert self.ready_path.exists(), self.log_path.read_text()[-3_000:]
 
     def _launch(self) -> None:
+        bytes_max = self.file_bytes_max
+        limit = [] if bytes_max is None else ["prlimit", f"--fsize={bytes_max}"]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fileflux.storage_node"],
+                [*limit, sys.executable, "-m", "fileflux.storage_node"],
                 env=self._env,
                 stdout=log,
                 stderr=log,

@@ -115,6 +115,36 @@ async def test_a_node_stops_on_sigterm_with_everything_written_down(
         assert await cluster.holds(node, bundle)
 
 
+async def test_a_node_whose_disk_fails_refuses_ends_and_starts_again_with_what_it_confirmed(
+    cluster: Any, make_node: Callable[..., Any]
+) -> None:
+    """A limit of the file's size stands for the disk: writes fail, and not for want of room."""
+    node = make_node(FILEFLUX_NODE_BALLAST_BYTES="0")
+    node.file_bytes_max = 700_000
+    await node.start()
+    bundles = [sample_bundle(n, lengths=(100_000,)) for n in range(12)]
+    for bundle in bundles:
+        await cluster.assign([bundle], node.node_id)
+        async with asyncio.timeout(20):
+            while bundle.bundle_id not in {answer.bundle_id for answer in cluster.answers}:
+                await cluster.listen()
+        if bundle.bundle_id not in cluster.committed(node.node_id):
+            break
+    confirmed = cluster.committed(node.node_id)
+    reasons = [answer.reason for answer in cluster.answers if hasattr(answer, "reason")]
+    assert 3 <= len(confirmed) < len(bundles)
+    assert reasons == ["fenced"]
+    assert await node.ended() == 75
+
+    node.file_bytes_max = None
+    await node.start()
+    for bundle in bundles:
+        if bundle.bundle_id in confirmed:
+            assert await cluster.holds(node, bundle)
+    await cluster.assign(bundles, node.node_id, attempt=1)
+    await cluster.until_committed(bundles, node.node_id)
+
+
 async def test_a_second_process_on_a_dataset_ends_with_a_sentence(
     cluster: Any, make_node: Callable[..., Any]
 ) -> None:
