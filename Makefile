@@ -16,6 +16,7 @@ BOOTSTRAP := $(PYTHON) tools/bootstrap.py
 PYTEST := $(RUN) -m pytest
 ARGS ?=
 SEED ?=
+ROUNDS ?= 3
 
 .PHONY: help
 help: ## This list
@@ -108,8 +109,8 @@ s3-suite:
 	$(RUN) tools/with_cluster.py --tls -- .venv-clients/bin/python -m pytest tests/s3 $(ARGS)
 
 .PHONY: test-fault
-test-fault: setup ## Kill, pause, fill, wipe, at length
-	$(PYTEST) tests/fault -m "not large" $(ARGS)
+test-fault: setup ## Kill, pause, fill, wipe, at length (SEED=… replays, ROUNDS=… of each fault)
+	FILEFLUX_FAULT_SEED="$(SEED)" FILEFLUX_FAULT_ROUNDS="$(ROUNDS)" $(PYTEST) tests/fault -m "not large" $(ARGS)
 
 .PHONY: test-security
 test-security: setup ## Signatures, key confusion, hostile requests, at length

@@ -35,6 +35,8 @@ TRIES: Final = 3
 TEND_S: Final = 0.1
 POLL_S: Final = 0.05
 PROBE_BODY: Final = b"is anybody there"
+UPLOADS_MIN: Final = 5
+STILL_S_MAX: Final = 30.0
 PROGRESS_WITHIN_S: Final = 120.0
 CLIENTS_END_WITHIN_S: Final = 150.0
 
@@ -44,13 +46,17 @@ Fault = Callable[["Injury"], Awaitable[None]]
 
 @dataclass(slots=True)
 class Injury:
-    """What a fault tells about itself. `healed_s`: from when on recovery is counted."""
+    """What a fault tells about itself. `healed_s`: from when on recovery is counted.
+
+    `unreached`: why the fault did not happen.
+    """
 
     epoch: Epoch
     rng: random.Random
     began_s: float
     healed_s: float
     note: str = ""
+    unreached: str = ""
 
     def healed(self) -> None:
         """From now on nothing is broken any more, or: the kill has just happened."""
@@ -188,6 +194,9 @@ class World:
             stopping.set()
             async with asyncio.timeout(CLIENTS_END_WITHIN_S):
                 await asyncio.gather(*tasks)
+        except BaseException:
+            await asyncio.gather(*(client.close() for client in clients))
+            raise
         finally:
             for task in tasks:
                 task.cancel()
@@ -236,6 +245,7 @@ class World:
             f" {judged.undecided} undecided; audit {judged.records} records;"
             f" {len(judged.problems)} violations"
         )
+        assert not injury.unreached, injury.unreached
         assert judged.problems == [], "\n".join([f"{name} (seed {self.seed}):", *judged.problems])
         assert took_s <= recovery_s_max, f"{name}: recovery took {took_s:.1f} s"
         return overlapped
@@ -264,6 +274,17 @@ class World:
     def _say(self, line: str) -> None:
         self.lines.append(line)
         print(line, flush=True)
+
+
+async def uploads_go_on(injury: Injury, seconds: float) -> None:
+    """Return after so long, with uploads acknowledged all the time that something is wrong."""
+    began_s, before = time.monotonic(), injury.epoch.acknowledged_writes()
+    while (
+        time.monotonic() - began_s < seconds
+        or injury.epoch.acknowledged_writes() < before + UPLOADS_MIN
+    ):
+        assert time.monotonic() - began_s < seconds + STILL_S_MAX, "uploads stand still"
+        await asyncio.sleep(POLL_S)
 
 
 def _told(epoch: Epoch) -> str:

@@ -1,0 +1,217 @@
+"""`fileflux dev` as a person meets it: started, refused, killed, started again, stopped."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.bench.signing import Account
+from tests.fault.s3_client import Answer, S3Client
+
+from fileflux.console.data_dir import FREE_BYTES_MIN, DataDir, DataDirProblem
+from fileflux.console.processes import Identity, ProcessList
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+START_WITHIN_S: Final = 120.0
+SOON_S: Final = 60.0
+BUCKET: Final = "/of-a-person"
+
+
+class Dev:
+    """One `fileflux dev` on one directory, as a script would run it."""
+
+    def __init__(self, data_dir: Path, cache_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._cache_dir = cache_dir
+        self.process: subprocess.Popen[str] | None = None
+        self.said: dict[str, Any] = {}
+
+    def ensure_running(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            self.process = self.spawn("--port", "0", "--json")
+            assert self.process.stdout is not None
+            self.said = json.loads(self.process.stdout.readline())
+
+    def spawn(self, *options: str) -> subprocess.Popen[str]:
+        where = ["--data-dir", str(self.data_dir), "--cache-dir", str(self._cache_dir)]
+        log = (self.data_dir.parent / "dev.log").open("a")
+        with log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "fileflux.console.cli", "dev", *where, *options],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def refusal(self, *options: str) -> tuple[int, str]:
+        """Start another one that has to end by itself; return its exit code and what it said."""
+        where = ["--data-dir", str(self.data_dir), "--cache-dir", str(self._cache_dir)]
+        done = subprocess.run(
+            [sys.executable, "-m", "fileflux.console.cli", "dev", *where, *options],
+            capture_output=True,
+            text=True,
+            timeout=SOON_S,
+            check=False,
+            env={**os.environ, "COLUMNS": "500"},
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def processes(self) -> list[Identity]:
+        return ProcessList(self.data_dir / "run" / "processes.json").read()
+
+    def pid_of(self, name: str) -> int:
+        return next((one.pid for one in self.processes() if one.name == name), 0)
+
+    def ask(self, method: str, path: str, body: bytes = b"") -> Answer:
+        host = self.said["endpoint"].partition("://")[2]
+        account = Account(host, self.said["access_key"], self.said["secret_key"])
+        return asyncio.run(_ask(S3Client(account), method, path, body))
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(SOON_S)
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+async def _ask(client: S3Client, method: str, path: str, body: bytes) -> Answer:
+    try:
+        return await client.request(method, path, body=body)
+    finally:
+        await client.close()
+
+
+@pytest.fixture(scope="module")
+def one_dev(server_dir: Path, cache_dir: Path) -> Iterator[Dev]:
+    made = Dev(server_dir / "dev", cache_dir)
+    yield made
+    made.end()
+    ProcessList(made.data_dir / "run" / "processes.json").stop_leftovers()
+
+
+@pytest.fixture
+def dev(one_dev: Dev) -> Dev:
+    """It runs, with a bucket."""
+    one_dev.ensure_running()
+    assert one_dev.ask("PUT", BUCKET).status in (200, 409)
+    return one_dev
+
+
+def _wait(condition: Callable[[], bool], within_s: float = SOON_S) -> None:
+    deadline_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not come true in time"
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(START_WITHIN_S + SOON_S)
+def test_a_script_is_told_where_the_system_is_and_how_to_get_in(dev: Dev) -> None:
+    assert dev.ask("PUT", f"{BUCKET}/hello", b"of a person").status == 200
+    assert dev.ask("GET", f"{BUCKET}/hello").body == b"of a person"
+    expected = {"node-1", "node-2", "node-3", "placement", "materializer", "sequencer", "ingest"}
+    assert set(dev.said["services"]) == expected
+
+
+@pytest.mark.timeout(START_WITHIN_S + SOON_S)
+def test_a_second_dev_on_the_directory_is_refused_and_names_the_first(dev: Dev) -> None:
+    assert dev.process is not None
+
+    code, said = dev.refusal("--port", "0")
+
+    assert code == 1
+    assert f"process {dev.process.pid}" in said
+    assert "--data-dir" in said
+    assert dev.ask("GET", BUCKET).status == 200  # The first one did not even notice.
+
+
+@pytest.mark.timeout(START_WITHIN_S + 2 * SOON_S)
+def test_a_service_that_is_killed_is_started_again(dev: Dev) -> None:
+    before = dev.pid_of("sequencer")
+
+    os.kill(before, signal.SIGKILL)
+
+    _wait(lambda: dev.pid_of("sequencer") not in (0, before))
+
+
+@pytest.mark.timeout(START_WITHIN_S + SOON_S)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a privilege to give away")
+def test_as_root_the_database_runs_as_somebody_else(dev: Dev) -> None:
+    status = Path(f"/proc/{dev.pid_of('postgres')}/status").read_text()
+    uid_line = next(line for line in status.splitlines() if line.startswith("Uid:"))
+
+    assert "0" not in uid_line.split()[1:]
+
+
+@pytest.mark.timeout(2 * START_WITHIN_S + 2 * SOON_S)
+def test_after_a_kill_9_the_next_dev_stops_the_leftovers_and_finds_the_data(dev: Dev) -> None:
+    dev.ask("PUT", f"{BUCKET}/before", b"the kill")
+    assert dev.process is not None
+    dev.process.kill()
+    dev.process.wait()
+    left = dev.processes()
+    assert any(one.is_alive() for one in left)  # Otherwise this proves nothing.
+
+    dev.ensure_running()
+
+    assert [one for one in left if one.is_alive()] == []
+    assert dev.ask("GET", f"{BUCKET}/before").body == b"the kill"
+
+
+@pytest.mark.timeout(START_WITHIN_S + 2 * SOON_S)
+def test_ctrl_c_leaves_no_process_behind(dev: Dev) -> None:
+    running = dev.processes()
+    assert len(running) == len(dev.said["services"]) + 2  # Kafka and PostgreSQL.
+    assert dev.process is not None
+
+    dev.process.send_signal(signal.SIGINT)
+
+    assert dev.process.wait(SOON_S) == 0
+    assert [one.name for one in running if one.is_alive()] == []
+
+
+def test_a_port_that_is_taken_is_said_with_what_to_do(server_dir: Path, cache_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as somebody:
+        port = somebody.getsockname()[1]
+
+        code, said = Dev(server_dir / "taken", cache_dir).refusal("--port", str(port))
+
+    assert code == 1
+    assert f"port {port} is taken" in said
+    assert "--port" in said
+
+
+def test_a_directory_of_a_newer_version_is_not_touched(server_dir: Path, cache_dir: Path) -> None:
+    dev = Dev(server_dir / "newer", cache_dir)
+    dev.data_dir.mkdir()
+    (dev.data_dir / "VERSION").write_text("999\n")
+
+    code, said = dev.refusal("--port", "0")
+
+    assert code == 1
+    assert "newer FileFlux" in said
+    assert (dev.data_dir / "VERSION").read_text() == "999\n"
+    assert not (dev.data_dir / "kafka").exists()
+
+
+def test_a_disk_that_is_full_is_said_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = list(os.statvfs(tmp_path))
+    figures[1], figures[4] = 4096, FREE_BYTES_MIN // 4096 - 1  # f_frsize, f_bavail
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result(figures))
+    data = DataDir(tmp_path / "data")
+
+    with pytest.raises(DataDirProblem, match="2047 MiB free; 2048 MiB"):
+        data.open()
+
+    data.close()
