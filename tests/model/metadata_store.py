@@ -14,9 +14,9 @@ from fileflux.core.ids import BucketId, BundleId, UploadId
 from fileflux.core.model import Chunk
 from fileflux.metadata.apply import apply, footprint
 from fileflux.metadata.audit_record import decode_record, unpack_pending
-from fileflux.metadata.memory import put_writes
 from fileflux.metadata.memory_loads import load_rows
 from fileflux.metadata.memory_tables import MemoryTables
+from fileflux.metadata.memory_tx import put_writes
 from fileflux.metadata.overlay import NO_HOLDER
 from fileflux.metadata.parts_budget import USUAL, Limits
 from fileflux.metadata.replay import Floors, Tables, empty_tables, replay

@@ -36,6 +36,7 @@ from fileflux.core.changes import (
 from fileflux.core.ids import BucketId
 from fileflux.metadata import apply_accounts as accounts
 from fileflux.metadata import apply_buckets as buckets
+from fileflux.metadata import apply_complete as complete
 from fileflux.metadata import apply_multipart as multipart
 from fileflux.metadata import apply_objects as objects
 from fileflux.metadata.audit_facts import OPERATIONS, actor_facts, facts_of
@@ -53,7 +54,7 @@ _DECISIONS: Final[Mapping[type[Change], Callable[[Overlay, Any], Outcome]]] = {
     CreateMultipart: multipart.create_multipart,
     PutPart: multipart.put_part,
     CopyPart: multipart.copy_part,
-    CompleteMultipart: multipart.complete_multipart,
+    CompleteMultipart: complete.complete_multipart,
     AbortMultipart: multipart.abort_multipart,
     CreateBucket: buckets.create_bucket,
     ConfigureBucket: buckets.configure_bucket,

@@ -10,9 +10,9 @@ from tests.model.change_storm import Storm, batches
 from fileflux.core.changes import Change, Outcome
 from fileflux.metadata.apply import apply, footprint
 from fileflux.metadata.audit_record import decode_record, unpack_pending
-from fileflux.metadata.memory import put_writes
 from fileflux.metadata.memory_loads import load_rows
 from fileflux.metadata.memory_tables import MemoryTables
+from fileflux.metadata.memory_tx import put_writes
 from fileflux.metadata.overlay import next_stamp
 from fileflux.metadata.ports import Transaction
 from fileflux.metadata.postgres import Connections, PostgresDatabase, PostgresReader
