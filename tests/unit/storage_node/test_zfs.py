@@ -1,4 +1,4 @@
-"""The pool's figures, as OpenZFS 2.x and zfs-fuse 0.7.0 tell them. Outputs recorded from them."""
+"""The pool's figures. zfs-fuse's outputs were recorded; OpenZFS's follow its documented format."""
 
 from collections.abc import Mapping, Sequence
 
