@@ -18,6 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=int, default=FIRST_SEED, help="the first seed")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long")
     parser.add_argument("--count", type=int, help="how many seeds, however long they take")
+    parser.add_argument("--faults", default="", help="on in every schedule, comma separated")
     parser.add_argument("--mutant", help="with a planted bug; fails unless it is found")
     parser.add_argument("--trace", action="store_true", help="print each seed's trace")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at a failure")
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     deadline_s = None if options.count else time.monotonic() + options.seconds
     return run_campaign(
         first_seed=options.seed,
+        faults=tuple(filter(None, options.faults.split(","))),
         count=options.count,
         deadline_s=deadline_s,
         shows_traces=options.trace,

@@ -3,6 +3,7 @@
 import gc
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.simulation.mutants import HEALED, MUTANTS
@@ -51,6 +52,7 @@ class Totals:
 def run_campaign(
     *,
     first_seed: int,
+    faults: Sequence[str] = (),
     count: int | None,
     deadline_s: float | None,
     shows_traces: bool = False,
@@ -62,12 +64,12 @@ def run_campaign(
     started_s = time.monotonic()
     seed = first_seed
     while _goes_on(totals, count, deadline_s):
-        report = run_seed(seed)
+        report = run_seed(seed, plan_of(seed, faults))
         totals.add(report)
         if shows_traces:
             print(f"seed {seed}: trace {report.trace:08x}, {report.steps} steps", flush=True)
         if report.faults:
-            show_failure(report)
+            show_failure(report, faults)
             if not keeps_going:
                 break
         seed += 1
@@ -88,12 +90,15 @@ def _goes_on(totals: Totals, count: int | None, deadline_s: float | None) -> boo
     return deadline_s is None or time.monotonic() < deadline_s
 
 
-def show_failure(report: Report) -> None:
+def show_failure(report: Report, faults: Sequence[str] = ()) -> None:
     print(f"seed {report.seed} FAILED after {report.steps} steps:")
     for fault in report.faults[:12]:
         print(f"  {fault}")
     print("  with:", ", ".join(sorted(report.coverage)) or "no faults")
-    print(f"  replay: python -m tests.simulation --seed {report.seed} --count 1", flush=True)
+    forced = f" --faults {','.join(faults)!r}" if faults else ""
+    print(
+        f"  replay: python -m tests.simulation --seed {report.seed} --count 1{forced}", flush=True
+    )
 
 
 def hunt(mutant: str, *, first_seed: int, count: int) -> int:

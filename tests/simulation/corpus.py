@@ -1,5 +1,26 @@
-"""Seeds that once failed because of a bug in FileFlux, and why. Every run repeats them."""
+"""Schedules that once failed because of a bug in FileFlux, and why. Every run repeats them.
 
+Any change of the code makes another schedule of a seed, so the bug's own test is elsewhere; these
+stay because what is near a bug is worth another look.
+"""
+
+from dataclasses import dataclass
 from typing import Final
 
-CORPUS: Final[dict[int, str]] = {}
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A seed, the faults that were on in any case, and what was wrong."""
+
+    seed: int
+    faults: tuple[str, ...]
+    why: str
+
+
+CORPUS: Final = (
+    Case(
+        158,
+        ("broker wiped", "broker delays", "broker doubles", "broker refuses"),
+        "a late record in a wiped audit topic stood for all before it: position 1 never came again",
+    ),
+)

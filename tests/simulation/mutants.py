@@ -15,12 +15,15 @@ from fileflux.core import bundle_view
 from fileflux.core.changes import Outcome
 from fileflux.core.ids import SealId, UploadId
 from fileflux.ingest import release
-from fileflux.metadata import apply_objects, direct, memory, overlay, pending_seals, sealing
+from fileflux.metadata import apply_objects, direct, overlay, pending_seals, sealing
+from fileflux.metadata import memory as memory_module
 from fileflux.metadata import settle as settle_module
 from fileflux.metadata.ports import SequencerHead
 from fileflux.metadata.rows import Settlement
 from fileflux.metadata.seals import ABORTED, refused_outcomes
 from fileflux.storage_node import assignments
+
+_memory: Any = memory_module
 
 Mutant = Callable[[], AbstractContextManager[None]]
 
@@ -63,7 +66,7 @@ def _settlement_not_looked_up() -> AbstractContextManager[None]:
         for settlement in settlements:
             self._view.put("settlements", (settlement.seal_id,), settlement)
 
-    transaction = memory.MemoryTransaction
+    transaction = _memory.MemoryTransaction
     return _patched(
         (transaction, "load_settlements", load_settlements),
         (transaction, "store_settlements", store_settlements),
@@ -114,7 +117,7 @@ def _head_without_compare_and_set() -> AbstractContextManager[None]:
         for bucket_id, sequence in sequences.items():
             self._view.put("sequences", (bucket_id,), sequence)
 
-    transaction = memory.MemoryTransaction
+    transaction = _memory.MemoryTransaction
     return _patched(
         (transaction, "move_head", move_head), (transaction, "number_pending", number_pending)
     )
@@ -126,7 +129,7 @@ def _positions_without_compare_and_set() -> AbstractContextManager[None]:
         for position in after:
             self._view.put("positions", (position.topic, position.partition), position)
 
-    return _patched((memory.MemoryTransaction, "move_positions", move_positions))
+    return _patched((_memory.MemoryTransaction, "move_positions", move_positions))
 
 
 def _conditions_not_decided() -> AbstractContextManager[None]:

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from tests.simulation.corpus import CORPUS
+from tests.simulation.corpus import CORPUS, Case
 from tests.simulation.mutants import MUTANTS
 
 pytestmark = pytest.mark.simulation
@@ -50,11 +50,12 @@ def test_fresh_schedules_break_no_promise(capsys: pytest.CaptureFixture[str]) ->
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("seed", sorted(CORPUS))
-def test_a_schedule_that_once_failed_holds(seed: int) -> None:
-    done = _simulate("--seed", str(seed), "--count", "1", within_s=START_S)
+@pytest.mark.parametrize("case", CORPUS, ids=lambda case: str(case.seed))
+def test_a_schedule_that_once_failed_holds(case: Case) -> None:
+    faults = ",".join(case.faults)
+    done = _simulate("--seed", str(case.seed), "--count", "1", "--faults", faults, within_s=START_S)
 
-    assert done.returncode == 0, f"{CORPUS[seed]}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{case.why}\n{done.stdout}{done.stderr}"
 
 
 def test_a_seed_is_one_schedule_in_every_process() -> None:

@@ -24,7 +24,7 @@ from fileflux.core.clock import LoopClock
 from fileflux.core.ids import BundleId, SealId, UploadId
 from fileflux.events.memory import MemoryBroker
 from fileflux.events.ports import EventSource, Record
-from fileflux.metadata.memory import MemoryDatabase, MemoryFaults
+from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.ports import Transaction
 
@@ -39,7 +39,8 @@ class SimulatedDatabase(MemoryDatabase):
     """With a way to and from it, on which a commit's answer may be slow. `downs`: how often."""
 
     def __init__(self, rng: random.Random) -> None:
-        super().__init__(LoopClock(), faults=MemoryFaults(rng=rng))
+        super().__init__(LoopClock())
+        self.faults.rng = rng
         self._rng = rng
         self.latency_s = 0.002
         self.downs = 0
