@@ -156,8 +156,12 @@ async def open_s3_world(
     staging_bytes: int = 256 * MIB,
     requests_max: int = 64,
     open_registration: bool = False,
+    patience_s: float = 30.0,
 ) -> AsyncIterator[S3World]:
-    """A world with ROOT, ALICE, BOB and CAROL in it, and no bucket."""
+    """A world with ROOT, ALICE, BOB and CAROL in it, and no bucket.
+
+    `patience_s`: how long a write waits for the database, or for its settlement.
+    """
     clock, rng = ShiftedClock(), random.Random(seed)
     async with AsyncExitStack() as stack:
         broker = MemoryBroker(clock=clock, lanes=LANES, slots=SLOTS)
@@ -169,10 +173,19 @@ async def open_s3_world(
         await stack.enter_async_context(_materializing(database, broker, clock))
         incarnation = Incarnation(new_id(rng))
         staging = MemoryStaging(host, incarnation, budget_bytes=staging_bytes)
-        reader, direct = MemoryReader(database), DirectWriter(database, rng=rng)
+        reader = MemoryReader(database)
+        direct = DirectWriter(database, rng=rng, deadline_s=min(10.0, patience_s))
         stack.push_async_callback(direct.close)
         engine = await _open_engine(
-            stack, incarnation, broker, database, direct, staging=staging, clock=clock, rng=rng
+            stack,
+            incarnation,
+            broker,
+            database,
+            direct,
+            staging=staging,
+            clock=clock,
+            rng=rng,
+            patience_s=patience_s,
         )
         memory = MemoryBudget(memory_bytes)
         deps = Dependencies(
@@ -230,6 +243,7 @@ async def _open_engine(
     staging: MemoryStaging,
     clock: Clock,
     rng: random.Random,
+    patience_s: float,
 ) -> UploadEngine:
     engine = await open_engine(
         EngineDependencies(
@@ -244,6 +258,7 @@ async def _open_engine(
             slot_count=SLOTS,
             clock=clock,
             rng=rng,
+            settle_timeout_s=patience_s,
         )
     )
     stack.push_async_callback(engine.close, drain_s=2)

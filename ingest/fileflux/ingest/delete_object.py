@@ -1,6 +1,7 @@
 """DeleteObject and DeleteObjects: changes without bytes, decided in one transaction per group."""
 
 import asyncio
+from typing import Final
 
 from fileflux.core.changes import DeleteObject
 from fileflux.core.errors import FileFluxError
@@ -8,6 +9,7 @@ from fileflux.core.model import WriteConditions
 from fileflux.ingest.call import Answer, Call
 from fileflux.ingest.conditions import write_conditions
 from fileflux.ingest.dependencies import Dependencies
+from fileflux.ingest.error_table import ERRORS
 from fileflux.ingest.names import check_key, check_version_id
 from fileflux.ingest.operations import XML_BYTES_MAX
 from fileflux.ingest.put_object import settled
@@ -19,6 +21,8 @@ from fileflux.ingest.s3_xml import (
     delete_result,
     parse_delete,
 )
+
+PUT_OFF: Final = frozenset(code for code, (status, _) in ERRORS.items() if status == 503)
 
 
 async def delete_object(call: Call, deps: Dependencies) -> Answer:
@@ -35,6 +39,9 @@ async def delete_objects(call: Call, deps: Dependencies) -> Answer:
     results = await asyncio.gather(*(_delete_one(call, deps, one) for one in wanted.keys))
     deleted = [DeletedKey(key) for key, problem in results if problem is None]
     failures = [problem for _, problem in results if problem is not None]
+    if len(failures) == len(results) and {each.code for each in failures} <= PUT_OFF:
+        # Nothing was done and all may succeed later: clients try a 503 again, never a 200.
+        raise S3Error(failures[0].code)
     return Answer.xml(delete_result([] if wanted.quiet else deleted, failures))
 
 
