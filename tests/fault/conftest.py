@@ -32,10 +32,10 @@ def pytest_terminal_summary(
 
 
 @pytest.fixture(scope="session")
-def world(server_dir: Path, cache_dir: Path, pytestconfig: pytest.Config) -> Iterator[World]:
+def world(server_dir: Path, cache_dir: Path, request: pytest.FixtureRequest) -> Iterator[World]:
     """The running system with a bucket; stopped at the end."""
-    made = make_world(server_dir / "system", cache_dir, seed=pytestconfig.stash[SEED])
-    made.lines = pytestconfig.stash[LINES]
+    made = make_world(server_dir / "system", cache_dir, seed=request.config.stash[SEED])
+    made.lines = request.config.stash[LINES]
     made.start()
     try:
         with ThreadPoolExecutor(1) as thread:  # The loop here would be pytest-asyncio's.
@@ -43,3 +43,5 @@ def world(server_dir: Path, cache_dir: Path, pytestconfig: pytest.Config) -> Ite
         yield made
     finally:
         made.stop()
+        if request.session.testsfailed:
+            made.say(f"logs and histories are kept in {made.keep_evidence(cache_dir)}")

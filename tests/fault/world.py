@@ -6,13 +6,15 @@ at work, the fault, recovery, more work, judgement, one printed line.
 """
 
 import asyncio
+import json
 import os
 import random
+import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -143,6 +145,18 @@ class World:
             master_key=self.cluster.credentials.master_key,
         )
 
+    def service_logs(self) -> list[Path]:
+        return sorted(self.cluster.data.logs.glob("*.log"))
+
+    def keep_evidence(self, directory: Path) -> Path:
+        """What a failure is explained by: logs, and the history of every epoch."""
+        kept = directory / f"fault-{self.seed}"
+        shutil.copytree(self.cluster.data.logs, kept / "logs", dirs_exist_ok=True)
+        for epoch in self.epochs:
+            lines = [json.dumps(asdict(one)) for one in epoch.history.operations]
+            (kept / f"{epoch.name}.jsonl").write_text("\n".join(lines))
+        return kept
+
     async def make_bucket(self) -> None:
         client = S3Client(self.account)
         answer = await client.request("PUT", f"/{BUCKET}")
@@ -219,7 +233,7 @@ class World:
             )
             if overlapped >= OVERLAP_MIN:
                 return
-            self._say(f"{name}: void, {overlapped} operations overlapped (try {attempt + 1})")
+            self.say(f"{name}: void, {overlapped} operations overlapped (try {attempt + 1})")
         raise AssertionError(f"{name}: too little was going on, {TRIES} times")
 
     async def _run_once(
@@ -239,7 +253,7 @@ class World:
         await self._read_all(epoch, clients)
         judged = await judge(epoch, self.surroundings, BUCKET)
         took_s = recovered_s - injury.healed_s
-        self._say(
+        self.say(
             f"{name}{injury.note}: {overlapped} operations overlapped, recovered in {took_s:.1f} s"
             f" (slowest operation {epoch.longest_s():.1f} s); {_told(epoch)}; {judged.keys} keys,"
             f" {judged.undecided} undecided; audit {judged.records} records;"
@@ -271,7 +285,7 @@ class World:
         await asyncio.gather(*(c.read_all(s) for c, s in zip(clients, shares, strict=True)))
         await asyncio.gather(*(client.close() for client in clients))
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
         self.lines.append(line)
         print(line, flush=True)
 

@@ -1,0 +1,53 @@
+"""After all faults of the session: everything that was there after each of them is there now."""
+
+import asyncio
+from typing import Final
+
+import pytest
+from tests.fault.s3_client import S3Client
+from tests.fault.world import BUCKET, World, fault_rounds
+from tests.model.bodies import label_of
+from tests.model.history import ABSENT
+
+pytestmark = [pytest.mark.fault, pytest.mark.cluster, pytest.mark.timeout(300 * fault_rounds())]
+
+READERS: Final = 8
+
+
+async def test_what_was_there_after_each_fault_is_there_after_all(world: World) -> None:
+    expected = {key: value for epoch in world.epochs for key, value in epoch.final.items()}
+    assert expected, "no fault was injected before"
+
+    different = await _different(world, expected)
+
+    present = sum(value != ABSENT for value in expected.values())
+    world.say(
+        f"afterwards: {len(expected)} keys of {len(world.epochs)} epochs read, {present} objects,"
+        f" {len(different)} differ; {world.restarts} processes were started again"
+    )
+    assert different == []
+
+
+async def test_no_service_had_an_error_that_nobody_expected(world: World) -> None:
+    """What ends a process by itself, or a request with 500, leaves a traceback."""
+    logs = {path.name: path.read_text(errors="replace") for path in world.service_logs()}
+
+    found = {name: text.count("Traceback (most recent") for name, text in logs.items()}
+
+    world.say(f"afterwards: tracebacks in logs: {sum(found.values())}")
+    assert {name: count for name, count in found.items() if count} == {}
+
+
+async def _different(world: World, expected: dict[str, str]) -> list[str]:
+    keys = sorted(expected)
+    found: dict[str, str] = {}
+
+    async def read(share: list[str]) -> None:
+        client = S3Client(world.account)
+        for key in share:
+            answer = await client.request("GET", f"/{BUCKET}/{key}")
+            found[key] = label_of(answer.body) if answer.status == 200 else ABSENT
+        await client.close()
+
+    await asyncio.gather(*(read(keys[number::READERS]) for number in range(READERS)))
+    return [key for key in keys if found[key] != expected[key]]
