@@ -101,6 +101,7 @@ test-integration: setup ## Services against real Kafka, PostgreSQL, ZFS
 
 .PHONY: test-s3
 test-s3: setup clients s3-suite ## Every S3 operation through real clients, by HTTP and HTTPS
+	$(PYTEST) tests/clients $(ARGS)
 
 # The clients' own Python: boto3 as any user has it, and nothing of FileFlux.
 .PHONY: s3-suite

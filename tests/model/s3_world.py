@@ -188,31 +188,12 @@ async def open_s3_world(
             patience_s=patience_s,
         )
         memory = MemoryBudget(memory_bytes)
-        deps = Dependencies(
-            engine=engine,
-            direct=direct,
-            reader=reader,
-            buckets=BucketDirectory(reader, clock),
-            lookup=ManifestLookup(reader),
-            objects=_object_reader(reader, nodes, clock, memory),
-            admission=Admission(
-                staging=staging,
-                seals=engine.pipeline.seals,
-                listener=engine.completions,
-                clock=clock,
-                memory=memory,
-                requests_max=requests_max,
-            ),
-            asynchronous=_async_uploads(stack, engine, staging, direct, database, clock),
-            credentials=(identities := DatabaseIdentities(reader, MASTER_KEY, clock)),
-            passwords=ArgonPasswords(identities, QUICK_HASHER),
-            auth=SETTINGS,
-            clock=clock,
-            classes=CLASSES,
-            default_class="standard",
-            master_key=MASTER_KEY,
+        parts = _Parts(clock, rng, reader, direct, staging, engine, nodes, memory)
+        deps = _dependencies(
+            parts,
+            _async_uploads(stack, engine, staging, direct, database, clock),
+            requests_max=requests_max,
             open_registration=open_registration,
-            rng=rng,
         )
         world = S3World(
             app=S3App(deps, host_id="test"),
@@ -231,6 +212,53 @@ async def open_s3_world(
         await world.add_user(BOB)
         await world.add_user(CAROL, active=False)
         yield world
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the application is given, so far."""
+
+    clock: Clock
+    rng: random.Random
+    reader: MemoryReader
+    direct: DirectWriter
+    staging: MemoryStaging
+    engine: UploadEngine
+    nodes: MemoryNodes
+    memory: MemoryBudget
+
+
+def _dependencies(
+    parts: _Parts, uploads: AsyncUploads, *, requests_max: int, open_registration: bool
+) -> Dependencies:
+    clock, reader = parts.clock, parts.reader
+    identities = DatabaseIdentities(reader, MASTER_KEY, clock)
+    return Dependencies(
+        engine=parts.engine,
+        direct=parts.direct,
+        reader=reader,
+        buckets=BucketDirectory(reader, clock),
+        lookup=ManifestLookup(reader),
+        objects=_object_reader(reader, parts.nodes, clock, parts.memory),
+        admission=Admission(
+            staging=parts.staging,
+            seals=parts.engine.pipeline.seals,
+            listener=parts.engine.completions,
+            clock=clock,
+            memory=parts.memory,
+            requests_max=requests_max,
+        ),
+        asynchronous=uploads,
+        credentials=identities,
+        passwords=ArgonPasswords(identities, QUICK_HASHER),
+        auth=SETTINGS,
+        clock=clock,
+        classes=CLASSES,
+        default_class="standard",
+        master_key=MASTER_KEY,
+        open_registration=open_registration,
+        rng=parts.rng,
+    )
 
 
 async def _open_engine(
