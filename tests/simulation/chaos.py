@@ -112,7 +112,7 @@ class Chaos:
             refuse=0.3 * plan.rate("broker refuses"),
         )
         world.database.faults.serialization_failures = 0.1 * plan.rate("database 40001")
-        world.database.faults.ambiguous_commits = 0.15 * plan.rate("database ambiguous")
+        world.database.faults.ambiguous_commits = 0.3 * plan.rate("database ambiguous")
         if plan.rate("database slow"):
             world.database.latency_s = self._rng.choice((0.02, 0.3, 2.0))
         faults = world.network.faults

@@ -356,7 +356,7 @@ class _Client:
 
     def _body(self, *, size_min: int = 0) -> bytes:
         dice = self.rng.random()
-        if dice < 0.04 and not size_min:
+        if dice < 0.08 and not size_min:
             return b""
         largest = 2_000 if dice < 0.8 else LARGEST_BODY_BYTES
         size = self.rng.randint(40, largest)

@@ -352,6 +352,7 @@ class SequencerService(Service):
                 reader=world.reader,
                 publisher=AuditPublisher(
                     reader=world.reader,
+                    broker=world.broker,
                     publisher=await world.broker.safe_publisher(),
                     source=await world.broker.source([(AUDIT, 0)]),
                     clock=self.clock,

@@ -16,7 +16,7 @@ from tests.simulation.mutants import MUTANTS
 pytestmark = pytest.mark.simulation
 
 SECONDS_DEFAULT = 60.0
-MUTANT_SEEDS = 60
+MUTANT_SEEDS = 150
 START_S = 120.0
 """Of a process, on a busy machine, and of the schedule that it is in when its time is over."""
 
