@@ -256,3 +256,21 @@ async def test_ensuring_topics_twice_changes_nothing(
     source = await broker.source([(topic.name, 0)])
 
     assert [record.value for record in await read(source, 1)] == [b"stays"]
+
+
+async def test_dropped_records_are_gone_and_the_rest_keeps_its_place(
+    broker: Broker, publisher: EventPublisher, topic: Topic
+) -> None:
+    for number in range(5):
+        await publisher.publish(topic.name, b"%d" % number, partition=1)
+    source = await broker.source([(topic.name, 1)])
+    await broker.drop_records(topic.name, 1, 3)
+
+    assert await source.bounds(topic.name, 1) == (3, 5)
+    await source.seek(topic.name, 1, None)
+    left = await read(source, 2)
+    assert [(r.position.offset, r.value) for r in left] == [(3, b"3"), (4, b"4")]
+    await broker.drop_records(topic.name, 1, 5)
+    assert await source.bounds(topic.name, 1) == (5, 5)
+    position = await publisher.publish(topic.name, b"next", partition=1)
+    assert position.offset == 5

@@ -101,6 +101,10 @@ class MemoryBroker:
     async def ensure_topics(self) -> None:
         self.check_up()
 
+    async def drop_records(self, topic: str, partition: int, before_offset: int) -> None:
+        self.check_up()
+        self.expire(topic, partition, before_offset)
+
     async def close(self) -> None:
         for source in list(self._sources):
             await source.close()

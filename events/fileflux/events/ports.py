@@ -97,4 +97,7 @@ class Broker(Protocol):
     async def ensure_topics(self) -> None:
         """Create the registry's topics that are missing; raise on wrong settings."""
 
+    async def drop_records(self, topic: str, partition: int, before_offset: int) -> None:
+        """Remove the records before this offset; raise BrokerUnavailable if that is not done."""
+
     async def close(self) -> None: ...

@@ -158,6 +158,7 @@ async def _materializer(settings: MaterializerSettings, outside: Outside) -> Mat
 async def _sequencer(settings: SequencerSettings, outside: Outside) -> Sequencer:
     publisher = AuditPublisher(
         reader=outside.reader,
+        broker=outside.broker,
         publisher=await outside.broker.safe_publisher(),
         source=await outside.broker.source([(AUDIT, 0)]),
         clock=outside.clock,

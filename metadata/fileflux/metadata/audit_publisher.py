@@ -13,7 +13,7 @@ from fileflux.core.errors import BrokerUnavailable, Invalid, LaneLost, Unavailab
 from fileflux.core.failpoints import failpoint
 from fileflux.core.telemetry import AUDIT_PUBLISHED, AUDIT_REWINDS, get_logger
 from fileflux.events.audit import PARTITION, AuditStream, from_record, to_cloudevent
-from fileflux.events.ports import EventPublisher, EventSource
+from fileflux.events.ports import Broker, EventPublisher, EventSource
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.chain import FIRST_POSITION, NumberedRecord, unpack_block
 from fileflux.metadata.ports import AuditBlock, MetadataReader, SequencerHead
@@ -42,12 +42,14 @@ class AuditPublisher:
         self,
         *,
         reader: MetadataReader,
+        broker: Broker,
         publisher: EventPublisher,
         source: EventSource,
         clock: Clock,
         stream: str,
     ) -> None:
         self._reader = reader
+        self._broker = broker
         self._publisher = publisher
         self._source = source
         self._topic = AuditStream(source)
@@ -124,7 +126,8 @@ class AuditPublisher:
         if last is not None:
             await self._check(position, last.value, head)
         if not await self._has_start():
-            position = FIRST_POSITION - 1  # What is there was on its way when the topic was wiped.
+            position = FIRST_POSITION - 1
+            await self._drop_late_records()
         known = self.next_position
         if known is not None and position + 1 < known:
             log.warning("the audit topic lost its end; publishing again", position=position + 1)
@@ -145,6 +148,19 @@ class AuditPublisher:
             if record is not None and from_record(record).position == FIRST_POSITION:
                 return True
         return False
+
+    async def _drop_late_records(self) -> None:
+        """Remove what was on its way when the topic was wiped: readers shall begin with position 1.
+
+        A broker that does not let us leaves readers to find the beginning behind it.
+        """
+        first, end = await self._source.bounds(AUDIT, PARTITION)
+        if first == end:
+            return
+        try:
+            await self._broker.drop_records(AUDIT, PARTITION, end)
+        except BrokerUnavailable as error:
+            log.warning("late records stay in the wiped audit topic", cause=str(error))
 
     async def _check(self, position: int, value: bytes, head: SequencerHead) -> None:
         if position >= head.next_position:

@@ -144,6 +144,7 @@ async def test_a_materializer_takes_over_the_lanes_of_one_that_is_gone(world: La
 async def _sequencer(world: LaneWorld) -> Sequencer:
     publisher = AuditPublisher(
         reader=world.reader,
+        broker=world.broker,
         publisher=await world.broker.safe_publisher(),
         source=await world.broker.source([(AUDIT, 0)]),
         clock=world.clock,

@@ -37,6 +37,7 @@ class Audit:
     async def sequencer(self) -> Sequencer:
         publisher = AuditPublisher(
             reader=self.world.reader,
+            broker=self.broker,
             publisher=await self.broker.safe_publisher(),
             source=await self.broker.source([(AUDIT, 0)]),
             clock=self.clock,
@@ -178,7 +179,28 @@ async def test_what_was_on_its_way_to_a_wiped_topic_does_not_stand_for_all_befor
     audit.clock.advance(6)
     await _turns(one)
 
-    assert [record.position for record in audit.published()] == [3, 3, 3, 3, 1, 2, 3]
+    assert [record.position for record in audit.published()] == [1, 2, 3]
+    assert await audit.read_once() == [1, 2, 3]
+
+
+async def test_late_records_that_cannot_be_removed_stand_in_nobodys_way(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise BrokerUnavailable("not allowed")
+
+    monkeypatch.setattr(audit.broker, "drop_records", refuse)
+    one = await audit.sequencer()
+    await audit.write(1)
+    await _turns(one)
+    late = audit.broker.records(AUDIT)[-1]
+    audit.broker.wipe(AUDIT)
+    publisher = await audit.broker.safe_publisher()
+    await publisher.publish(AUDIT, late.value, partition=0, key=late.key, headers=late.headers)
+    audit.clock.advance(6)
+    await _turns(one)
+
+    assert [record.position for record in audit.published()] == [3, 1, 2, 3]
     assert await audit.read_once() == [1, 2, 3]
 
 

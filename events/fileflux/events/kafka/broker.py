@@ -8,7 +8,7 @@ from fileflux.core.settings import CommonSettings
 from fileflux.events.kafka.connection import KafkaSecurity, client_options, security_of
 from fileflux.events.kafka.publisher import KafkaPublisher
 from fileflux.events.kafka.source import KafkaSource
-from fileflux.events.kafka.topic_admin import ensure_topics, restore_topics
+from fileflux.events.kafka.topic_admin import drop_records, ensure_topics, restore_topics
 from fileflux.events.ports import EventPublisher, EventSource
 from fileflux.events.topics import Topic, all_topics
 
@@ -73,6 +73,9 @@ class KafkaBroker:
         await restore_topics(
             self._options, topics=self._topics, lanes=self._lanes, slots=self._slots
         )
+
+    async def drop_records(self, topic: str, partition: int, before_offset: int) -> None:
+        await drop_records(self._options, topic, partition, before_offset)
 
     async def close(self) -> None:
         made, self._made = self._made, []

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from fileflux.core.errors import BrokerUnavailable, TopicsInvalid
@@ -59,6 +61,23 @@ async def restore_topics(
         await finish(admin.close())
     if problems:
         raise BrokerUnavailable("topics cannot be restored: " + "; ".join(problems))
+
+
+async def drop_records(
+    options: dict[str, Any], topic: str, partition: int, before_offset: int
+) -> None:
+    """Remove the records before an offset; raise BrokerUnavailable if that is not done."""
+    admin = AIOKafkaAdminClient(**options)
+    try:
+        async with asyncio.timeout(ADMIN_TIMEOUT_S):
+            await admin.start()
+            await admin.delete_records(
+                {TopicPartition(topic, partition): RecordsToDelete(before_offset)}
+            )
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerUnavailable(f"records of {topic} cannot be removed: {error!r}") from error
+    finally:
+        await finish(admin.close())
 
 
 async def _ensure(
