@@ -35,6 +35,7 @@ class MemoryNodes:
 
     stores: dict[NodeId, MemoryStore]
     down: set[NodeId] = field(default_factory=set)
+    read_bytes: int = 0
 
     # What a reader sees of a node (`replica_reader.ChunkReader`).
 
@@ -68,6 +69,7 @@ class MemoryNodes:
         count = (start + length - 1) // BLOCK_SIZE_BYTES - first + 1
         begin = first * BLOCK_SIZE_BYTES
         end = min(place.length, (first + count) * BLOCK_SIZE_BYTES)
+        self.read_bytes += end - begin
         blocks = await bundle.read(place.offset + begin, end - begin)
         verify_blocks(blocks, bundle.view.block_crcs(place, first, count), f"chunk {number}")
         return blocks[start - begin : start - begin + length]

@@ -62,6 +62,11 @@ class Line:
             length = 0 if is_bodiless else int(headers.get("content-length", "0"))
             return Answer(status, headers, await self._reader.readexactly(length))
 
+    async def begin(self) -> int:
+        """Read the head of a response only; return its status."""
+        async with asyncio.timeout(DEADLINE_S):
+            return int((await self._reader.readuntil(b"\r\n\r\n")).split(b" ")[1])
+
     async def is_closed(self) -> bool:
         """Whether the server hung up, having said nothing more."""
         try:
@@ -359,3 +364,22 @@ async def test_a_client_that_vanishes_anywhere_in_a_request_leaves_nothing(
             await asyncio.sleep(0.01)
 
     assert await _stored(port) is None
+
+
+async def test_a_client_that_hangs_up_in_a_download_ends_the_reading(port: Port) -> None:
+    """The server drops what is sent to nobody: a large object was read to its end for nothing."""
+    size = 64 << 20
+    alice = Caller(port.world.app, ALICE)
+    await alice("PUT", "/photos/large", {}, [bytes(1 << 20)] * 64)
+    line = await port.line()
+    await line.send(on_wire(sign("GET", "/photos/large")))
+    assert await line.begin() == 200
+    await line.close()
+    async with asyncio.timeout(DEADLINE_S):
+        while not port.world.is_idle():
+            await asyncio.sleep(0.01)
+
+    assert port.world.nodes.read_bytes < size // 2
+    line = await port.line()
+    await line.send(on_wire(sign("GET", "/photos/large")))
+    assert len((await line.answer()).body) == size

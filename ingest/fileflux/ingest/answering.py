@@ -4,20 +4,37 @@ A stream that fails after its head was sent cannot become an error document: the
 aborted, so that no client takes what it has for the whole.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 from fileflux.core.checksum import Buffer
 from fileflux.core.telemetry import S3_BYTES_OUT
 from fileflux.ingest.call import Answer
 
-BODILESS = frozenset({204, 304})
+BODILESS: Final = frozenset({204, 304})
+WATCHED_BYTES_MIN: Final = 1 << 20
+"""A shorter answer is sent before anybody could notice that it is for nobody."""
+SLOW_S_MAX: Final = 30.0
+SLOW_BYTES_S_MIN: Final = 1024
+"""A client takes at least a kilobyte a second, as it sends one: else a few that stall would hold
+all the memory that there is for answers."""
 
 
 async def send_answer(
-    answer: Answer, method: str, common: Mapping[str, str], send: Any, *, log: Any
+    answer: Answer,
+    method: str,
+    common: Mapping[str, str],
+    send: Any,
+    *,
+    log: Any,
+    gone: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Send status, headers and body. `common` headers are those of every answer."""
+    """Send status, headers and body. `common` headers are those of every answer.
+
+    `gone` returns when the client has hung up: nothing is read from the nodes for nobody.
+    """
     headers = {**common, **answer.headers}
     body = answer.body
     if isinstance(body, bytes):
@@ -28,7 +45,9 @@ async def send_answer(
         S3_BYTES_OUT.inc(len(body))
         return
     await _start(send, answer.status, headers)
-    await _stream(body, send, log)
+    is_long = int(headers.get("content-length", 0)) > WATCHED_BYTES_MIN
+    async with _watching(gone if is_long else None) as watch:
+        await _stream(body, send, watch, log)
 
 
 async def _start(send: Any, status: int, headers: Mapping[str, str]) -> None:
@@ -36,11 +55,34 @@ async def _start(send: Any, status: int, headers: Mapping[str, str]) -> None:
     await send({"type": "http.response.start", "status": status, "headers": encoded})
 
 
-async def _stream(pieces: AsyncIterator[Buffer], send: Any, log: Any) -> None:
+@asynccontextmanager
+async def _watching(
+    gone: Callable[[], Awaitable[None]] | None,
+) -> AsyncIterator["asyncio.Future[None] | None"]:
+    if gone is None:
+        yield None
+        return
+    watch = asyncio.ensure_future(gone())
+    try:
+        yield watch
+    finally:
+        watch.cancel()
+        await asyncio.gather(watch, return_exceptions=True)
+
+
+async def _stream(
+    pieces: AsyncIterator[Buffer], send: Any, watch: "asyncio.Future[None] | None", log: Any
+) -> None:
     try:
         async for piece in pieces:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            if watch is not None and watch.done():
+                return  # The server drops what we send to a client that has gone, without a word.
+            async with asyncio.timeout(SLOW_S_MAX + len(piece) / SLOW_BYTES_S_MIN):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
             S3_BYTES_OUT.inc(len(piece))
+    except TimeoutError:
+        log.info("a client read too slowly, and was cut off")
+        raise
     except Exception:
         log.exception("an answer broke off")
         raise  # The server closes the connection: Content-Length tells the client that it is cut.

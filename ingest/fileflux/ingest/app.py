@@ -58,7 +58,8 @@ class S3App:
             if request.has_unread_body:
                 await request.drain()
             headers = self._common_headers(request)
-            await send_answer(answer, scope["method"], headers, send, log=log)
+            gone = None if request.has_unread_body else request.wait_until_gone
+            await send_answer(answer, scope["method"], headers, send, log=log, gone=gone)
 
     async def _answer(self, request: "_Request") -> Answer:
         raw = request.raw
@@ -169,6 +170,11 @@ class _Request:
             async with asyncio.timeout(DRAIN_S):
                 async for _ in self._stream():
                     pass
+
+    async def wait_until_gone(self) -> None:
+        """Return when the client has hung up. Its body, if it had one, must have been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     def call(self, verified: Authenticated) -> Call:
         client = self._scope.get("client")

@@ -5,16 +5,18 @@ import contextlib
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from typing import Any
 
 import pytest
 from tests.model.asgi_client import exchange
 from tests.model.s3_caller import Caller, plain
 from tests.model.s3_requests import form_request
 from tests.model.s3_world import ALICE, BOB, CLASSES, NOBODY, S3World, User, open_s3_world
-from tests.security.signing import sign
+from tests.security.signing import Wire, sign
 
 from fileflux.core.errors import SlowDown
 from fileflux.core.model import MIB
+from fileflux.ingest import answering
 
 PIECES = [bytes([n]) * 100_000 for n in range(25)]
 """2.5 MB: a large upload."""
@@ -81,29 +83,53 @@ async def test_a_client_that_leaves_in_a_document_changes_nothing(
     assert (await alice("HEAD", "/photos/key")).status == 200
 
 
-async def test_a_reader_that_leaves_gives_its_memory_back(s3_world: S3World, alice: Caller) -> None:
+def _scope_of(wire: Wire) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": wire.method,
+        "raw_path": wire.path,
+        "query_string": wire.query,
+        "headers": [(name.lower(), value) for name, value in wire.headers],
+    }
+
+
+async def _never() -> dict[str, Any]:
+    return await asyncio.Future()
+
+
+async def test_a_reader_that_is_cut_off_gives_its_memory_back(
+    s3_world: S3World, alice: Caller
+) -> None:
     await alice("PUT", "/photos/big", {}, [b"x" * MIB] * 12)
-    wire = alice.signed("GET", "/photos/big")
     sent = 0
 
-    async def send(message: dict[str, object]) -> None:
+    async def send(message: dict[str, Any]) -> None:
         nonlocal sent
         sent += 1
         if sent == 3:
             raise asyncio.CancelledError
 
-    async def receive() -> dict[str, object]:
-        return {"type": "http.disconnect"}
-
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "raw_path": wire.path,
-        "query_string": b"",
-        "headers": [(n.lower(), v) for n, v in wire.headers],
-    }
     with pytest.raises(asyncio.CancelledError):
-        await s3_world.app(scope, receive, send)
+        await s3_world.app(_scope_of(alice.signed("GET", "/photos/big")), _never, send)
+
+    assert s3_world.is_idle()
+
+
+@pytest.mark.parametrize("key", ["big", "key"])
+async def test_a_reader_that_stalls_is_cut_off(
+    key: str, s3_world: S3World, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few that stall would hold all the memory that there is for answers."""
+    monkeypatch.setattr(answering, "SLOW_S_MAX", 0.05)
+    monkeypatch.setattr(answering, "SLOW_BYTES_S_MIN", 1 << 30)
+    await alice("PUT", "/photos/big", {}, [b"x" * MIB] * 12)
+
+    async def send(message: dict[str, Any]) -> None:
+        if message.get("body"):
+            await _never()
+
+    with pytest.raises(TimeoutError):
+        await s3_world.app(_scope_of(alice.signed("GET", f"/photos/{key}")), _never, send)
 
     assert s3_world.is_idle()
 
