@@ -59,6 +59,7 @@ class Injury:
     healed_s: float
     note: str = ""
     unreached: str = ""
+    waited_for: str = ""
 
     def healed(self) -> None:
         """From now on nothing is broken any more, or: the kill has just happened."""
@@ -163,27 +164,29 @@ class World:
         assert answer.status == 200, answer
         await client.close()
 
-    async def is_healthy(self) -> bool:
-        """Every service says that it is ready, and a new object goes in and comes out."""
+    async def what_is_wrong(self) -> str:
+        """Empty when every service is ready and a new object goes in and comes out."""
         names = list(self.cluster.services)
         health = self.cluster.health
         said = await asyncio.gather(*(asyncio.to_thread(health, n, "ready") for n in names))
-        return not any(said) and await self._probe()
+        unready = [f"{n}: {text}" for n, text in zip(names, said, strict=True) if text is not None]
+        return "; ".join(unready) or await self._probe()
 
     async def problems(self) -> dict[str, str | None]:
         return {n: self.cluster.health(n, "ready") for n in self.cluster.services}
 
-    async def _probe(self) -> bool:
+    async def _probe(self) -> str:
         client = S3Client(self.account, timeout_s=40)
         path = f"/{BUCKET}/probe"
         try:
             stored = await client.request("PUT", path, body=PROBE_BODY)
             read = await client.request("GET", path)
-        except (NoAnswer, NotSent):
-            return False
+        except (NoAnswer, NotSent) as error:
+            return f"probe: {error}"
         finally:
             await client.close()
-        return stored.status == 200 and read.body == PROBE_BODY
+        is_back = stored.status == 200 and read.body == PROBE_BODY
+        return "" if is_back else f"probe: PUT {stored.status}, GET {read.status}"
 
     @asynccontextmanager
     async def working_clients(
@@ -247,7 +250,7 @@ class World:
             now_s = time.monotonic()
             injury = Injury(epoch, rng, began_s=now_s, healed_s=now_s)
             await fault(injury)
-            recovered_s = await self._wait_healthy(name, recovery_s_max)
+            recovered_s = await self._wait_healthy(name, injury, recovery_s_max)
             await self._wait_for_work(epoch, recovered_s, AFTER_OPERATIONS)
         overlapped = epoch.overlapping(injury.began_s, recovered_s)
         await self._read_all(epoch, clients)
@@ -258,6 +261,7 @@ class World:
             f" (slowest operation {epoch.longest_s():.1f} s); {_told(epoch)}; {judged.keys} keys,"
             f" {judged.undecided} undecided; audit {judged.records} records;"
             f" {len(judged.problems)} violations"
+            f"{'; waited last for ' + injury.waited_for if injury.waited_for else ''}"
         )
         assert not injury.unreached, injury.unreached
         assert judged.problems == [], "\n".join([f"{name} (seed {self.seed}):", *judged.problems])
@@ -272,10 +276,12 @@ class World:
             )
             await asyncio.sleep(POLL_S)
 
-    async def _wait_healthy(self, name: str, within_s: float) -> float:
+    async def _wait_healthy(self, name: str, injury: Injury, within_s: float) -> float:
+        """Return when all is well; the injury notes what was waited for last, and until when."""
         deadline_s = time.monotonic() + max(within_s, 60.0)
-        while not await self.is_healthy():
-            assert time.monotonic() < deadline_s, f"{name}: not healthy: {await self.problems()}"
+        while wrong := await self.what_is_wrong():
+            injury.waited_for = f"{wrong} (until {time.monotonic() - injury.healed_s:.1f} s)"
+            assert time.monotonic() < deadline_s, f"{name}: not healthy: {wrong}"
             await asyncio.sleep(POLL_S)
         return time.monotonic()
 
