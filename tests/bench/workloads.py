@@ -65,7 +65,8 @@ class Bench:
         if status != 200:
             raise RuntimeError(f"cannot create {self._bucket}: {status} {body[:300]!r}")
 
-    def _put(self, key: str, body: bytes) -> Request:
+    def put(self, key: str, body: bytes) -> Request:
+        """A signed PUT, ready to send."""
         sign = self._plan.sign_bodies
         path = f"/{self._bucket}/{key}"
         return signed_request(self._account, "PUT", path, body=body, sign_body=sign), body
@@ -87,7 +88,7 @@ class Bench:
         body = os.urandom(size)
         count = await self._count(size_name, body, clients)
         keys = [f"{size_name}/{clients}/{number:06}" for number in range(count)]
-        put = await self._run([self._put(key, body) for key in keys], clients)
+        put = await self._run([self.put(key, body) for key in keys], clients)
         get = await self._run([self._plain("GET", key) for key in keys], clients)
         warm = await self._run([self._plain("GET", key) for key in keys], clients)
         return [
@@ -99,7 +100,7 @@ class Bench:
     async def _count(self, size_name: str, body: bytes, clients: int) -> int:
         """As many requests as fill the planned time, judged by a short run."""
         tries = max(4 if len(body) < MIB else 1, min(clients, 64 if len(body) < MIB else 4))
-        probe = [self._put(f"probe/{size_name}/{clients}/{n}", body) for n in range(tries)]
+        probe = [self.put(f"probe/{size_name}/{clients}/{n}", body) for n in range(tries)]
         measured = await self._run(probe, clients)
         wanted = int(measured.ops_per_s * self._plan.seconds)
         return max(clients * 2, min(wanted, 20_000, (4 << 30) // len(body)))
@@ -122,7 +123,7 @@ class Bench:
 
     async def _small_keys(self, prefix: str, count: int) -> "list[str]":
         keys = [f"{prefix}/{number:06}" for number in range(count)]
-        await self._run([self._put(key, b"x" * 100) for key in keys], 64)
+        await self._run([self.put(key, b"x" * 100) for key in keys], 64)
         return keys
 
     async def list_all(self) -> Row:
