@@ -27,10 +27,13 @@ from fileflux.console.services import (
 )
 from fileflux.console.steps import OnStep, Step, ignore_steps, step
 from fileflux.console.wiring import Surroundings, write_surroundings
+from fileflux.core.service import EXIT_SETTINGS
 
 READY_TIMEOUT_S: Final = 90.0
 STOP_TIMEOUT_S: Final = 35.0
 POLL_S: Final = 0.05
+STARTS_MAX: Final = 3
+"""A service that ends this often while it starts will not start."""
 OWN_PORTS: Final = ("ingest", "internal", "metrics", "ops")
 
 
@@ -92,6 +95,7 @@ class Cluster:
             service.start()
         self._remember()
         self._wait_all_ready()
+        self._remember()  # Some may have been started twice.
 
     def _choose_ports(self) -> None:
         nodes = [name for name in service_names(self.options) if name.startswith("node-")]
@@ -130,15 +134,17 @@ class Cluster:
             self.wait_ready(name)
 
     def wait_ready(self, name: str, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Return when the service announced its ports and says that it is ready."""
+        """Return when the service announced its ports and says that it is ready.
+
+        Services end when the broker or the database misses a deadline at their start, and count on
+        being started again: so they are, within reason.
+        """
         service = self.services[name]
+        starts_max = service.starts + STARTS_MAX - 1
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if service.exit_code is not None:
-                raise ClusterFailed(
-                    f"{name} ended with {service.exit_code}:\n{service.last_lines()}\n"
-                    f"log: {service.log_path}"
-                )
+                _start_again(service, starts_max)
             if self.health(name, "ready") is None:
                 return
             time.sleep(POLL_S)
@@ -190,6 +196,16 @@ class Cluster:
         self.servers.stop()
         self._list.write({})
         self.data.close()
+
+
+def _start_again(service: ManagedProcess, starts_max: int) -> None:
+    """Give it another chance; raise ClusterFailed when there is no point in that."""
+    if service.exit_code == EXIT_SETTINGS or service.starts >= starts_max:
+        raise ClusterFailed(
+            f"{service.name} ended with {service.exit_code}:\n{service.last_lines()}\n"
+            f"log: {service.log_path}"
+        )
+    service.start()
 
 
 def ask_health(url: str) -> str | None:
