@@ -20,6 +20,8 @@ log = get_logger(__name__)
 KEEP_US: Final = 7 * 24 * 3600 * 1_000_000
 SLICES: Final = 4_096
 STEP_S: Final = 20.0
+RETRY_S: Final = 1.0
+"""After a passing fault: until the next step the process says that it is not ready."""
 END: Final = b"\xff" * 2_000
 """Above every id and every floor's key."""
 
@@ -56,7 +58,7 @@ class Janitor:
                 self.problem = str(error)
             self.turned_s = self._clock.monotonic_s()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._step_s):
+                async with asyncio.timeout(RETRY_S if self.problem else self._step_s):
                     await stopping.wait()
 
     async def step(self) -> None:

@@ -1,13 +1,15 @@
 """What is forgotten, and what is not yet."""
 
+import asyncio
 import random
 
 from tests.model.metadata_changes import Maker
 
 from fileflux.core.clock import ManualClock
+from fileflux.core.errors import MetadataBusy
 from fileflux.core.ids import SealId
 from fileflux.metadata.direct import DirectWriter
-from fileflux.metadata.janitor import KEEP_US, SLICES, Janitor, slice_bounds
+from fileflux.metadata.janitor import KEEP_US, SLICES, STEP_S, Janitor, slice_bounds
 from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.settle import abort_seal, find_settlement
@@ -62,6 +64,33 @@ async def test_a_floor_is_kept_until_its_record_is_numbered() -> None:
 
     assert kept == 1
     assert len(database.tables.rows("floors")) == 0
+
+
+async def test_after_a_passing_fault_it_is_well_again_within_seconds() -> None:
+    """It shares a readiness with the sequencer, which must not look ill for twenty seconds."""
+    clock = ManualClock()
+    database = MemoryDatabase(clock)
+    reader = _AwayOnce(database)
+    janitor = Janitor(database, reader, clock=clock, rng=random.Random(1))
+    stopping = asyncio.Event()
+    running = asyncio.create_task(janitor.run(stopping))
+
+    async with asyncio.timeout(STEP_S / 2):
+        while not reader.was_away or janitor.problem:
+            await asyncio.sleep(0.01)
+
+    stopping.set()
+    await running
+
+
+class _AwayOnce(MemoryReader):
+    was_away = False
+
+    async def clock_us(self) -> int:
+        if not self.was_away:
+            self.was_away = True
+            raise MetadataBusy("away")
+        return await super().clock_us()
 
 
 def test_slices_are_everything_once() -> None:
