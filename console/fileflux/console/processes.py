@@ -10,13 +10,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 STOP_TIMEOUT_S: Final = 35.0
 """Services settle what is in flight for 30 s after SIGTERM."""
+
+LEFTOVER_TIMEOUT_S: Final = 5.0
+BURIAL_TIMEOUT_S: Final = 2.0
+"""From a kill -9 until the pid is nobody's: PostgreSQL does not start while it is somebody's."""
+STOP_SIGNALS: Final = {"postgres": signal.SIGINT}
+"""Where it is not SIGTERM, which tells PostgreSQL to wait until its clients have left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +157,32 @@ class ProcessList:
         """Stop what a killed `dev` left running; return the names of what was found."""
         left = [one for one in self.read() if one.is_alive()]
         for one in left:
-            _signal(one, signal.SIGTERM)
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and any(one.is_alive() for one in left):
-            time.sleep(0.05)
+            _signal(one, STOP_SIGNALS.get(one.name, signal.SIGTERM))
+        _wait_until(lambda: not any(one.is_alive() for one in left), LEFTOVER_TIMEOUT_S)
         for one in left:
             if one.is_alive():
                 kill_group(one.pid)
                 _signal(one, signal.SIGKILL)
+        _wait_until(lambda: not any(_has_pid(one.pid) for one in left), BURIAL_TIMEOUT_S)
         self._path.unlink(missing_ok=True)
         return [one.name for one in left]
+
+
+def _wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _has_pid(pid: int) -> bool:
+    """Whether the pid is somebody's, be it a zombie's."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _signal(one: Identity, number: int) -> None:

@@ -34,17 +34,21 @@ class Dev:
         self._cache_dir = cache_dir
         self.process: subprocess.Popen[str] | None = None
         self.said: dict[str, Any] = {}
+        self._log = data_dir.parent / "dev.log"
 
     def ensure_running(self) -> None:
-        if self.process is None or self.process.poll() is not None:
-            self.process = self.spawn("--port", "0", "--json")
-            assert self.process.stdout is not None
-            self.said = json.loads(self.process.stdout.readline())
+        if self.process is not None and self.process.poll() is None:
+            return
+        self._close()
+        self.process = self.spawn("--port", "0", "--json")
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self._log.read_text()[-2_000:]
+        self.said = json.loads(line)
 
     def spawn(self, *options: str) -> subprocess.Popen[str]:
         where = ["--data-dir", str(self.data_dir), "--cache-dir", str(self._cache_dir)]
-        log = (self.data_dir.parent / "dev.log").open("a")
-        with log:
+        with self._log.open("a") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "fileflux.console.cli", "dev", *where, *options],
                 stdout=subprocess.PIPE,
@@ -80,6 +84,9 @@ class Dev:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(SOON_S)
+        self._close()
+
+    def _close(self) -> None:
         if self.process is not None and self.process.stdout is not None:
             self.process.stdout.close()
 

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,29 @@ def test_metrics_are_summed_over_their_labels() -> None:
     text = '# HELP x\nx_total{a="1"} 2\nx_total{a="2"} 3.5\ny 1\n'
 
     assert sum_metrics(text) == {"x_total": 5.5, "y": 1.0}
+
+
+def test_a_database_left_over_is_told_not_to_wait_for_its_clients(tmp_path: Path) -> None:
+    """SIGTERM waits for them; then it was killed, and the next one found its lock file."""
+    said = tmp_path / "said"
+    program = (
+        "import pathlib, signal, sys, time\n"
+        f"said = pathlib.Path({str(said)!r})\n"
+        "def on_signal(number, frame):\n"
+        "    said.write_text(f'{said.read_text()}{signal.Signals(number).name}')\n"
+        "    sys.exit(0)\n"
+        "for number in (signal.SIGINT, signal.SIGTERM):\n"
+        "    signal.signal(number, on_signal)\n"
+        "said.write_text('ready ')\n"
+        "time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    while not (said.exists() and said.read_text()):
+        time.sleep(0.01)
+    known = ProcessList(tmp_path / "processes.json")
+    known.write({"postgres": process.pid})
+
+    known.stop_leftovers()
+
+    assert process.wait(5) == 0
+    assert said.read_text() == "ready SIGINT"
