@@ -162,10 +162,12 @@ class _StreamedFile:
 
     async def append(self, parts: Sequence[Buffer]) -> None:
         self._take(total_size(parts))
+        self._in_use = True  # From here on: a thread that is still to begin would come too late.
         await _in_thread(lambda: self._append(parts), undo=self._drop)
 
     async def finish(self, *, header: bytes, tail: bytes, sync: bool = False) -> None:
         self._take(len(tail))
+        self._in_use = True
         await _in_thread(lambda: self._finish(header, tail, sync=sync), undo=self._drop)
         self._sizes[self._bundle_id] = self._size
         self._ended = True
@@ -205,7 +207,6 @@ class _StreamedFile:
 
     @contextlib.contextmanager
     def _using(self) -> Iterator[None]:
-        self._in_use = True
         try:
             yield
         finally:

@@ -6,6 +6,7 @@ import os
 import random
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,27 @@ async def test_foreign_names_in_the_directory_are_left_alone(tmp_path: Path) -> 
 
     assert await FileHost(tmp_path, base_url=URL).adopt() is None
     assert names_in(tmp_path) == ["README", "lost+found"]
+
+
+async def test_what_is_abandoned_before_its_thread_began_leaves_nothing(tmp_path: Path) -> None:
+    """Every thread is busy: the write that was given up starts only after it was abandoned."""
+    staging = open_staging(tmp_path, Incarnation(new_id(RNG)), budget_bytes=1 << 24, base_url=URL)
+    loop = asyncio.get_running_loop()
+    pool = ThreadPoolExecutor(max_workers=1)
+    loop.set_default_executor(pool)
+    may_go = threading.Event()
+    busy = loop.run_in_executor(None, may_go.wait)
+    file = staging.begin(new_bundle())
+    writing = asyncio.create_task(file.append([bytes(1000)]))
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    await file.abandon()
+    may_go.set()
+    await busy
+    await loop.run_in_executor(None, lambda: None)  # Behind the write, in the only thread.
+    await asyncio.sleep(0)
+
+    assert files_under(tmp_path) == ["lock"]
+    assert staging.used_bytes == 0
+    staging.close()
