@@ -36,9 +36,9 @@ async def judge(epoch: Epoch, found: Surroundings, bucket: str) -> Judgement:
     """Everything that must hold after a fault. The clients have stopped and read all keys."""
     judged = Judgement(list(epoch.problems))
     epoch.settle_doubts()
-    _judge_keys(epoch, judged)
+    judge_keys(epoch, judged)
     for listing in epoch.listings:
-        judged.problems += _listing_problems(listing, epoch.history.by_key())
+        judged.problems += listing_problems(listing, epoch.history.by_key())
     async with open_metadata(found) as metadata:
         head = await _all_numbered(metadata)
         await _judge_audit(epoch, judged, metadata, head, bucket)
@@ -46,7 +46,7 @@ async def judge(epoch: Epoch, found: Surroundings, bucket: str) -> Judgement:
     return judged
 
 
-def _judge_keys(epoch: Epoch, judged: Judgement) -> None:
+def judge_keys(epoch: Epoch, judged: Judgement) -> None:
     for key, operations in epoch.history.by_key().items():
         judged.keys += 1
         try:
@@ -64,7 +64,7 @@ def _told(operations: list[Operation]) -> str:
     )
 
 
-def _listing_problems(listing: Listing, by_key: dict[str, list[Operation]]) -> list[str]:
+def listing_problems(listing: Listing, by_key: dict[str, list[Operation]]) -> list[str]:
     """Complete, nothing that was deleted before, each once, in byte order."""
     problems = [] if listing.is_ordered else ["a listing is out of order, or has a key twice"]
     for key, operations in by_key.items():
@@ -132,7 +132,7 @@ async def _judge_audit(
     result = await verify(_counted(records, stored, f"{epoch.name}/", bucket), head=head)
     judged.records = result.record_count
     judged.problems += [f"audit in the database: {fault}" for fault in result.faults]
-    judged.problems += _audit_problems(epoch, stored)
+    judged.problems += audit_problems(epoch, stored)
 
 
 async def _counted(
@@ -152,7 +152,7 @@ async def _counted(
         yield numbered
 
 
-def _audit_problems(epoch: Epoch, stored: Counter[tuple[str, str]]) -> list[str]:
+def audit_problems(epoch: Epoch, stored: Counter[tuple[str, str]]) -> list[str]:
     """A failed change has no record, one that was answered has one, an unknown one at most one."""
     labels: Counter[tuple[str, str]] = Counter()
     for (key, etag), count in stored.items():

@@ -26,7 +26,7 @@ OWNER: Final = {"settle": "ingest", "direct": "ingest"}
 HITS_MAX: Final = 4
 """The kill comes at the first to the fourth time."""
 REACHED_WITHIN_S: Final = 40.0
-GIVEN_UP_AFTER_S: Final = 17.0
+GIVEN_UP_AFTER_S: Final = 12.0
 POLL_S: Final = 0.02
 RECOVERY_S_MAX: Final = 45.0
 

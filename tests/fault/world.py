@@ -325,7 +325,7 @@ def make_world(directory: Path, cache_dir: Path, *, seed: int) -> World:
                 port=0,
                 failpoints=True,
                 # So that giving up can be seen without waiting half a minute for it.
-                extra_env={"FILEFLUX_INGEST_SETTLE_TIMEOUT_S": "15"},
+                extra_env={"FILEFLUX_INGEST_SETTLE_TIMEOUT_S": "10"},
             )
         ),
         seed,
