@@ -173,6 +173,7 @@ async def test_a_form_without_one_whole_file_stores_nothing(
         ("PUT", "/upload/missing/key", 404, "NoSuchBucket"),
         ("GET", "/photos/none", 404, "NoSuchKey"),
         ("GET", "/missing/key", 404, "NoSuchBucket"),
+        ("GET", "/photos%00/key", 400, "InvalidBucketName"),
         ("POST", "/create_user/x", 400, "InvalidURI"),
     ],
 )
