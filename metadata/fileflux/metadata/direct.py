@@ -1,8 +1,9 @@
 """Changes without bytes: delete, copy, complete, configuration, accounts.
 
 They need no node, so they go to the database at once: whoever asks while a transaction is in flight
-shares the next one. Each batch stores a settlement, so a commit whose answer got lost is looked up
-instead of guessed at, and "unknown" is said only when the database cannot be asked.
+shares the next one. Each batch stores a settlement. A commit whose answer got lost may still be on
+its way, so looking the settlement up is not enough: it is settled as aborted, first writer wins,
+and only then is it run again or called off. "Unknown" is said when the database cannot settle it.
 """
 
 import random
@@ -18,7 +19,7 @@ from fileflux.core.telemetry import get_logger
 from fileflux.metadata.apply import apply, footprint
 from fileflux.metadata.ports import Database, Transaction
 from fileflux.metadata.rows import Settlement
-from fileflux.metadata.settle import find_settlement
+from fileflux.metadata.settle import abort_seal
 
 log = get_logger(__name__)
 
@@ -71,6 +72,8 @@ class DirectWriter:
     async def _commit(self, changes: Sequence[Change]) -> Outcomes:
         batch_id = SealId(new_id(self._rng))
 
+        uploads = [change.upload_id for change in changes]
+
         async def decide(transaction: Transaction) -> Outcomes:
             rows = await transaction.load_rows(footprint(changes))
             writes, outcomes = apply(rows, changes)
@@ -88,8 +91,12 @@ class DirectWriter:
             return outcomes
 
         async def settled() -> Outcomes | None:
-            found = await find_settlement(self._database, batch_id)
-            return None if found is None else found.outcomes
+            nonlocal batch_id
+            stands = await abort_seal(self._database, batch_id, uploads)
+            if not stands.aborted:
+                return stands.outcomes
+            batch_id = SealId(new_id(self._rng))  # The next attempt is another one.
+            return None
 
         outcomes = await self._database.run(decide, settled=settled, deadline_s=self._deadline_s)
         failpoint("direct.after_commit")
