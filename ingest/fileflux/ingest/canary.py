@@ -83,12 +83,14 @@ class Canary:
             return await self._deps.buckets.find(BUCKET)
 
     async def _put(self, bucket: BucketRow, body: bytes) -> None:
+        classes = self._deps.classes  # The bucket's may have left the settings since.
+        storage_class = classes.get(bucket.storage_class) or classes[self._deps.default_class]
         intent = UploadIntent(
             upload_id=self._deps.new_upload_id(),
             bucket_id=bucket.bucket_id,
             bucket=BUCKET,
             key=self._key,
-            storage_class=self._deps.classes[bucket.storage_class],
+            storage_class=storage_class,
             received_us=self._deps.clock.now_us(),
             declared_size=len(body),
         )
@@ -102,7 +104,7 @@ class Canary:
                 etag="canary",
                 meta=ObjectMeta(),
                 manifest=manifest,
-                storage_class=bucket.storage_class,
+                storage_class=storage_class.name,
                 **{**self._who(), "upload_id": intent.upload_id},
             )
 
