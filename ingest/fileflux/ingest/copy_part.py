@@ -30,13 +30,14 @@ PART_BYTES_MAX: Final = 5 << 30
 async def upload_part_copy(call: Call, deps: Dependencies) -> Answer:
     """Make a slice of an object a part of an upload."""
     upload = await open_upload(call, deps)
+    number = parse_part_number(call.request.param("partNumber"))  # Before 5 GiB are read for it.
     source = parse_copy_source(call.headers[HEADER])
     for _ in range(SOURCE_CHANGES_MAX):
         found, row = await find_source(call, deps, source)
         wanted = parse_copy_range(call.headers.get(COPY_RANGE), row.size)
         if wanted.length > PART_BYTES_MAX:
             raise S3Error("InvalidRequest", "A part may have 5 GiB.")
-        outcome = await _copy(call, deps, upload, found=found, row=row, wanted=wanted)
+        outcome = await _copy(call, deps, upload, number, found=found, row=row, wanted=wanted)
         if outcome.status != "SourceChanged":
             outcome = settled(call, deps, outcome)
             return Answer.xml(
@@ -49,6 +50,7 @@ async def _copy(
     call: Call,
     deps: Dependencies,
     upload: UploadRow,
+    number: int,
     *,
     found: FoundObject,
     row: ObjectRow,
@@ -63,7 +65,7 @@ async def _copy(
         bucket=call.bucket.name,
         key=call.key,
         multipart_id=upload.upload_id,
-        part_number=parse_part_number(call.request.param("partNumber")),
+        part_number=number,
         size=wanted.length,
         etag=etag,
         meta=ObjectMeta(checksums=checksums),
