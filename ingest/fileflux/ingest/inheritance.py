@@ -7,6 +7,7 @@ their clients' connections died with the incarnation.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Final
 
 from fileflux.core.bundle_format import parse_header
@@ -133,8 +134,8 @@ class Heir:
         for bundle_id in bundle_ids:
             try:
                 reader = await self._host.open(inheritance.incarnation, bundle_id)
-                header = parse_header(await reader.read(0, HEADER_SIZE_BYTES))
-                reader.close()
+                with closing(reader):
+                    header = parse_header(await reader.read(0, HEADER_SIZE_BYTES))
             except (FormatInvalid, Corrupt):
                 await inheritance.delete([bundle_id])
             else:
