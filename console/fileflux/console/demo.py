@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from rich.markup import escape
 
 from fileflux.console.cluster import Cluster
 from fileflux.console.commands_audit import trace_of
@@ -49,7 +50,7 @@ def run_demo(
     try:
         cluster.start()
     except START_PROBLEMS as error:
-        out.print(f"[red]cannot start:[/red] {error}")
+        out.print(f"[red]cannot start:[/red] {escape(str(error))}")
         return 1
     try:
         found = _collect(out, cluster, source, limits)
@@ -85,8 +86,8 @@ def _collect(out: Console, cluster: Cluster, source: Path | None, limits: DemoLi
     )
     skipped = ", ".join(f"{count} {why}" for why, count in sorted(found.skipped.items()))
     out.print(
-        f"storing {len(found.files)} files, {found.total_bytes / 1e6:.0f} MB, of {root} "
-        f"(skipped: {skipped or 'none'})"
+        f"storing {len(found.files)} files, {found.total_bytes / 1e6:.0f} MB, "
+        f"of {escape(str(root))} (skipped: {skipped or 'none'})"
     )
     return found
 

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 
 from fileflux.console.cluster import Cluster, ClusterFailed, describe
 from fileflux.console.cockroach_server import CockroachStartFailed
@@ -48,7 +49,7 @@ def run_dev(options: ClusterOptions, *, as_json: bool) -> int:
     except Interrupted:
         return 0
     except START_PROBLEMS as error:
-        out.print(f"[red]cannot start:[/red] {error}", markup=True)
+        out.print(f"[red]cannot start:[/red] {escape(str(error))}")
         return 1
     try:
         _announce(cluster, out, as_json=as_json)
@@ -56,7 +57,7 @@ def run_dev(options: ClusterOptions, *, as_json: bool) -> int:
     finally:
         out.print("stopping …")
         cluster.stop()
-        out.print("stopped; the data is in", str(cluster.data.root))
+        out.print("stopped; the data is in", escape(str(cluster.data.root)))
     return 0
 
 
@@ -83,9 +84,9 @@ def _announce(cluster: Cluster, out: Console, *, as_json: bool) -> None:
         return
     credentials = cluster.credentials
     out.print(f"\n  endpoint    [bold]{cluster.endpoint}[/bold]")
-    out.print(f"  access key  {credentials.root_access_key}")
-    out.print(f"  secret key  {credentials.root_secret_key}")
-    out.print(f"  data        {cluster.data.root}\n")
+    out.print(f"  access key  {escape(credentials.root_access_key)}")
+    out.print(f"  secret key  {escape(credentials.root_secret_key)}")
+    out.print(f"  data        {escape(str(cluster.data.root))}\n")
 
 
 def _tend(cluster: Cluster, out: Console, stopping: threading.Event) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from rich.markup import escape
 
 from fileflux.console.wiring import (
     NoSurroundings,
@@ -147,6 +148,6 @@ def _show(findings: list[Finding]) -> None:
     out = Console(highlight=False)
     marks = {"ok": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "error": "[red]✗[/red]"}
     for one in findings:
-        out.print(f"{marks[one.level]} {one.check:<13}{one.text}")
+        out.print(f"{marks[one.level]} {one.check:<13}{escape(one.text)}")
         if one.advice:
-            out.print(f"  {'':<13}[dim]{one.advice}[/dim]")
+            out.print(f"  {'':<13}[dim]{escape(one.advice)}[/dim]")
