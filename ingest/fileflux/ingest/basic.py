@@ -11,8 +11,9 @@ import binascii
 import hashlib
 import secrets
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -27,6 +28,8 @@ RUNNING_MAX: Final = 2
 WAITING_MAX: Final = 64
 """About a second and a half of runs. Beyond that the client is told to come back."""
 BASIC_SIZE_MAX: Final = 2048
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +91,15 @@ class ArgonPasswords:
         if account and known and digest in self._remembered:
             self._remembered.move_to_end(digest)
             return account
-        is_right = await self._run(known or self._nobodys_hash, password)
+        is_right = await self._in_turn(self._is_right, known or self._nobodys_hash, password)
         if not (account and known and is_right):
             raise PasswordRefused
         self._remember(digest)
         return account
 
     async def hash(self, password: str) -> str:
-        """Return the Argon2 hash to store for a new password."""
-        async with self._running:
-            return await asyncio.to_thread(self._hasher.hash, password)
+        """Return the Argon2 hash to store for a new password; raise SlowDown as `verify` does."""
+        return await self._in_turn(self._hasher.hash, password)
 
     def _digest(self, known: str, name: str, password: str) -> bytes:
         # Lengths first: without them two triples could join to the same bytes.
@@ -105,13 +107,13 @@ class ArgonPasswords:
         text = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
         return hashlib.blake2b(text, key=self._key, digest_size=32).digest()
 
-    async def _run(self, known: str, password: str) -> bool:
+    async def _in_turn(self, work: Callable[..., Done], *texts: str) -> Done:
         if self._waiting >= WAITING_MAX:
             raise SlowDown("too many passwords are being tried")
         self._waiting += 1
         try:
             async with self._running:
-                return await asyncio.to_thread(self._is_right, known, password)
+                return await asyncio.to_thread(work, *texts)
         finally:
             self._waiting -= 1
 

@@ -139,6 +139,8 @@ async def test_too_many_guesses_at_once_are_told_to_slow_down(
     monkeypatch.setattr(basic, "WAITING_MAX", 0)
     with pytest.raises(SlowDown):
         await ArgonPasswords(_Accounts(), CHEAP).verify("alice", "wrong")
+    with pytest.raises(SlowDown):
+        await ArgonPasswords(_Accounts(), CHEAP).hash("a registration waits in the same line")
 
 
 async def test_a_new_password_is_stored_as_argon2id() -> None:
