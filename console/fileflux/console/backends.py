@@ -1,7 +1,8 @@
 """Kafka and the database of the local system: ours, or those that the environment names."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final
 
 from fileflux.console.cockroach_server import CockroachServer, cockroach_binary
@@ -14,6 +15,7 @@ from fileflux.console.services import Backends, ClusterOptions
 from fileflux.console.steps import OnStep, Step, step
 
 RESTART_AFTER_S: Final = 0.5
+REMEMBER_S: Final = 0.1
 
 
 class BackendServers:
@@ -27,13 +29,21 @@ class BackendServers:
         self.cockroach: CockroachServer | None = None
         self._died_at: dict[str, float] = {}
 
-    def start(self, credentials: Credentials, on_step: OnStep) -> Backends:
-        """Both at once: each waits for its own disk and its own start-up."""
+    def start(
+        self, credentials: Credentials, on_step: OnStep, *, remember: Callable[[], None]
+    ) -> Backends:
+        """Both at once: each waits for its own disk and its own start-up.
+
+        `remember`: called again and again meanwhile, to note `pids()`. Whoever kills us during
+        these seconds leaves servers that the next start must find.
+        """
         self._make(credentials)
         self._fetch(on_step)
         with ThreadPoolExecutor(2) as pool:
             kafka = pool.submit(self._start_kafka, on_step)
             database = pool.submit(self._start_database, on_step)
+            while wait((kafka, database), timeout=REMEMBER_S).not_done:
+                remember()
             return Backends(kafka_bootstrap_servers=kafka.result(), database_url=database.result())
 
     def _make(self, credentials: Credentials) -> None:

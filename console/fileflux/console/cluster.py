@@ -72,7 +72,7 @@ class Cluster:
     def _start_all(self) -> None:
         self.credentials = self.data.credentials()
         self._choose_ports()
-        self.backends = self.servers.start(self.credentials, self._on_step)
+        self.backends = self.servers.start(self.credentials, self._on_step, remember=self._remember)
         self._remember()
         write_surroundings(
             self.data.run,

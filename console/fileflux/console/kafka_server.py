@@ -105,7 +105,8 @@ class KafkaServer:
 
     @property
     def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
+        process = self._process  # Once: another thread may be stopping it.
+        return None if process is None else process.pid
 
     @property
     def is_running(self) -> bool:
