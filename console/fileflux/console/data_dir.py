@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Final
 
 FORMAT_VERSION: Final = 1
+PRIVATE: Final = ("logs", "nodes", "placement", "run", "staging")
+"""Objects lie there in clear: only their owner may enter. Kafka and the database, which may be
+elsewhere, make directories of their own."""
 FREE_BYTES_MIN: Final = 2 << 30
 """Kafka, PostgreSQL and their logs want room before the first object does."""
 
@@ -50,8 +53,10 @@ class DataDir:
     def open(self) -> None:
         """Create what is missing, take the lock, check the version and the free space."""
         try:
-            for path in (self.root, self.run, self.logs):
-                path.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
+            for name in PRIVATE:
+                (self.root / name).mkdir(exist_ok=True)
+                (self.root / name).chmod(0o700)
         except OSError as error:
             raise DataDirProblem(
                 f"{self.root} cannot be made ({error.strerror}). Choose another --data-dir."

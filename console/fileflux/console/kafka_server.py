@@ -118,6 +118,7 @@ class KafkaServer:
             return
         self._check_ports()
         self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.chmod(0o700)  # Every event lies there in clear.
         classpath = kafka_classpath(self._cache_dir)
         self._write_settings()
         if not (self._log_dir / "meta.properties").exists():

@@ -57,6 +57,14 @@ def test_secrets_are_made_once_and_are_their_owners_only(
     assert len(bytes.fromhex(made.master_key)) == 32
 
 
+def test_nobody_else_reads_objects(tmp_path: Path) -> None:
+    (tmp_path / "nodes").mkdir(mode=0o755)  # As an older version left it.
+    DataDir(tmp_path).open()
+
+    for name in ("logs", "nodes", "run", "staging"):
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0, name
+
+
 def test_roots_key_may_come_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
