@@ -80,6 +80,9 @@ class ManagedProcess:
         return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
+        """Start it, with nothing left of the time before: workers may outlive their parent."""
+        if self._process is not None:
+            kill_group(self._process.pid)
         self.ready_path.unlink(missing_ok=True)
         self.starts += 1
         with self.log_path.open("ab") as log:

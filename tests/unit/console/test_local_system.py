@@ -11,7 +11,7 @@ import pytest
 
 from fileflux.console.demo_files import LARGEST, MADE_SIZES, collect
 from fileflux.console.port_choice import PortTaken, choose_ports
-from fileflux.console.processes import ManagedProcess, ProcessList
+from fileflux.console.processes import ManagedProcess, ProcessList, start_time
 from fileflux.console.status_view import sum_metrics
 
 
@@ -41,6 +41,40 @@ def test_a_leftover_is_stopped_and_a_stranger_with_its_pid_is_not(tmp_path: Path
     assert known.stop_leftovers() == ["left"]
     assert left.wait(10) != 0
     assert known.read() == []
+
+
+def test_workers_whose_parent_died_do_not_outlive_the_next_one(tmp_path: Path) -> None:
+    """Nobody would stop them: they are of a group that is forgotten."""
+    worker = tmp_path / "worker"
+    program = (
+        "import pathlib, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"pathlib.Path({str(worker)!r}).write_text(str(child.pid))\n"
+        "time.sleep(600)\n"
+    )
+    service = ManagedProcess(
+        name="parent",
+        argv=[sys.executable, "-c", program],
+        env={},
+        log_path=tmp_path / "log",
+        ready_path=tmp_path / "ready",
+    )
+    service.start()
+    deadline = time.monotonic() + 10
+    while not (worker.exists() and worker.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    orphan = int(worker.read_text())
+    service.signal(9)
+    while service.is_running:
+        time.sleep(0.02)
+
+    service.start()
+
+    while start_time(orphan) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    survives = bool(start_time(orphan))
+    service.kill()
+    assert not survives
 
 
 def test_a_process_that_was_restarted_announces_its_own_ports_only(tmp_path: Path) -> None:
