@@ -17,6 +17,7 @@ from fileflux.console.data_dir import DataDirProblem
 from fileflux.console.kafka_jars import KafkaJarsUnavailable
 from fileflux.console.kafka_server import KafkaStartFailed
 from fileflux.console.port_choice import PortTaken
+from fileflux.console.postgres_home import NoPostgresPrograms
 from fileflux.console.postgres_server import PostgresStartFailed
 from fileflux.console.services import ClusterOptions
 from fileflux.console.status_view import StatusView
@@ -29,6 +30,7 @@ START_PROBLEMS: Final = (
     DataDirProblem,
     KafkaJarsUnavailable,
     KafkaStartFailed,
+    NoPostgresPrograms,
     PortTaken,
     PostgresStartFailed,
 )
@@ -39,7 +41,7 @@ class Interrupted(Exception):
 
 
 def run_dev(options: ClusterOptions, *, as_json: bool) -> int:
-    """Return the exit code: 0 after Ctrl-C or SIGTERM, 1 when it could not start."""
+    """Return the exit code: 0 after Ctrl-C or SIGTERM, 1 when it could not start or go on."""
     out = Console(stderr=as_json, highlight=False)
     stopping = threading.Event()
     _stop_on_signals(stopping)
@@ -54,6 +56,9 @@ def run_dev(options: ClusterOptions, *, as_json: bool) -> int:
     try:
         _announce(cluster, out, as_json=as_json)
         _tend(cluster, out, stopping)
+    except START_PROBLEMS as error:
+        out.print(f"[red]cannot go on:[/red] {escape(str(error))}")
+        return 1
     finally:
         out.print("stopping …")
         cluster.stop()

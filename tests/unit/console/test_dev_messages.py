@@ -6,6 +6,7 @@ import pytest
 
 from fileflux.console.cluster import Cluster, ClusterFailed
 from fileflux.console.dev import run_dev
+from fileflux.console.postgres_home import NoPostgresPrograms
 from fileflux.console.services import ClusterOptions
 
 LOG = "[main] ERROR closed [/data/kafka] [info]"
@@ -24,3 +25,16 @@ def test_a_log_with_brackets_is_shown_as_it_is(
 
     assert run_dev(ClusterOptions(data_dir=tmp_path, cache_dir=tmp_path), as_json=False) == 1
     assert LOG in capsys.readouterr().out
+
+
+def test_a_platform_without_postgresql_is_told_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_self: Cluster) -> None:
+        raise NoPostgresPrograms("start one and set DATABASE_URL")
+
+    monkeypatch.setattr(Cluster, "start", fail)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+
+    assert run_dev(ClusterOptions(data_dir=tmp_path, cache_dir=tmp_path), as_json=False) == 1
+    assert "set DATABASE_URL" in capsys.readouterr().out
