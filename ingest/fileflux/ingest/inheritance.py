@@ -95,7 +95,7 @@ class Heir:
         """
         try:
             await self.settle(inheritance)
-        except* (FileFluxError, OSError):
+        except* Exception:  # Whatever it is: accepted uploads of the other dead must not wait.
             log.exception(
                 "a dead incarnation cannot be settled", incarnation=inheritance.incarnation.hex()
             )

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Final
@@ -93,7 +94,9 @@ async def run_worker(settings: IngestSettings, stopping: asyncio.Event, *, share
         deps = _dependencies(parts, engine, uploads)
         root_secret = settings.root_secret_key.get_secret_value()
         await ensure_root(deps, settings.root_access_key, root_secret)
-        await _serve(settings, stack, deps, stopping, view=parts.view, shared=shared)
+        await _serve(
+            settings, stack, deps, stopping, view=parts.view, heir=inheriting, shared=shared
+        )
 
 
 async def _open_parts(settings: IngestSettings, stack: AsyncExitStack, *, shared: bool) -> _Parts:
@@ -191,17 +194,18 @@ async def _serve(
     stopping: asyncio.Event,
     *,
     view: MapView,
+    heir: asyncio.Task[None],
     shared: bool,
 ) -> None:
     """Listen, check the pipeline by a canary, and stay until asked to stop."""
     server = EmbeddedServer(_s3_config(settings, deps))
     canary = Canary(deps, worker=str(deps.rng.getrandbits(32)))
-    ops = _ops_server(settings, deps, canary)
+    watching = asyncio.create_task(_run_canary(canary, view), name="canary")
+    stack.callback(watching.cancel)
+    ops = _ops_server(settings, deps, canary, tasks=(heir, watching))
     await ops.start()
     stack.push_async_callback(ops.stop)
     await view.wait_ready(timeout_s=MAP_WAIT_S)
-    watching = asyncio.create_task(canary.run(), name="canary")
-    stack.callback(watching.cancel)
     await server.start(bound_socket(settings.host, settings.port, shared=shared))
     announce(settings.ready_file, {"s3": server.port, "ops": ops.port})
     log.info("serving", port=server.port, ops_port=ops.port)
@@ -220,9 +224,21 @@ def _s3_config(settings: IngestSettings, deps: Dependencies) -> uvicorn.Config:
     )
 
 
-def _ops_server(settings: IngestSettings, deps: Dependencies, canary: Canary) -> OpsServer:
+async def _run_canary(canary: Canary, view: MapView) -> None:
+    await view.wait_ready(timeout_s=MAP_WAIT_S)
+    await canary.run()
+
+
+def _ops_server(
+    settings: IngestSettings,
+    deps: Dependencies,
+    canary: Canary,
+    *,
+    tasks: Sequence[asyncio.Task[None]],
+) -> OpsServer:
     async def live() -> str | None:
-        return deps.engine.problem()
+        ended = [task.get_name() for task in tasks if task.done()]
+        return deps.engine.problem() or (f"{', '.join(ended)} ended" if ended else None)
 
     async def ready() -> str | None:
         return deps.engine.problem() or _first_canary(canary)
