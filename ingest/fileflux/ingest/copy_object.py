@@ -4,7 +4,8 @@ The transaction decides on the source's version that we read. When somebody repl
 (SourceChanged) we read again. A copy into another storage class is a PUT of the source's bytes.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from fileflux.core.changes import CopyObject, Outcome, PutObject
@@ -21,6 +22,7 @@ from fileflux.ingest.header_policy import replaces_metadata
 from fileflux.ingest.names import check_version_id
 from fileflux.ingest.object_headers import stored_headers
 from fileflux.ingest.put_object import class_of, precheck, settled
+from fileflux.ingest.reading import ObjectBody
 from fileflux.ingest.s3_errors import S3Error
 from fileflux.ingest.s3_xml import copy_object_result
 from fileflux.ingest.upload import UploadIntent
@@ -147,19 +149,21 @@ async def _put_again(
             conditions=write_conditions(call.headers),
         )
 
-    async with deps.admission.upload(row.size, storage_class):
-        body = await _bytes_of(deps, found, row)
+    async with (
+        deps.admission.upload(row.size, storage_class),
+        aclosing(await _bytes_of(deps, found, row)) as body,
+    ):
         return await deps.engine.write(body, intent=intent, finish=finish)
 
 
 async def _bytes_of(
     deps: Dependencies, found: FoundObject, row: ObjectRow
-) -> AsyncIterator[Buffer]:
+) -> ObjectBody | AsyncGenerator[Buffer, None]:
     if row.size == 0:
         return _nothing()
     return await deps.objects.open(found, row, 0, row.size)
 
 
-async def _nothing() -> AsyncIterator[Buffer]:
+async def _nothing() -> AsyncGenerator[Buffer, None]:
     for piece in b"":
         yield bytes(piece)

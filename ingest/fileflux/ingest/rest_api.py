@@ -28,6 +28,7 @@ from fileflux.ingest.names import check_bucket_name, check_key
 from fileflux.ingest.parsed_request import ParsedRequest
 from fileflux.ingest.payload_mode import PLAIN
 from fileflux.ingest.rest_upload import put_form_file
+from fileflux.ingest.routes import SUBRESOURCES
 from fileflux.ingest.s3_errors import S3Error, outcome_error
 from fileflux.metadata.identity import encrypt_secret
 
@@ -133,6 +134,10 @@ async def _on_object(call: Call, deps: Dependencies) -> Answer:
     handler = _ON_OBJECTS.get(call.request.method)
     if handler is None or not call.key:
         raise S3Error("MethodNotAllowed", extra={"Method": call.request.method[:20]})
+    # A sub-resource is another operation: DELETE …?uploadId= must never remove the object.
+    asked = sorted(SUBRESOURCES.intersection(name for name, _ in call.request.query))
+    if asked:
+        raise S3Error("NotImplemented", f"The REST endpoints have no ?{asked[0]}; use S3.")
     check_key(call.key)
     await _authorize(call, deps, call.request.bucket)
     return await handler(call, deps)

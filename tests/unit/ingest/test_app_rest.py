@@ -209,3 +209,15 @@ async def test_roots_password_is_its_secret(s3_world: S3World) -> None:
 
     assert json.loads(answer.body) == {"authenticated": True, "username": "root"}
     assert ALICE.password not in answer.body.decode()
+
+
+async def test_a_sub_resource_of_s3_never_reaches_the_object(
+    s3_world: S3World, root: Caller
+) -> None:
+    """`DELETE /bucket/key?uploadId=…` aborts an upload in S3; it must not delete the object."""
+    await root("PUT", "/rest-bucket")
+    await _upload(root, "/upload/rest-bucket/key", b"bytes")
+    answer = await root.basic("DELETE", "/rest-bucket/key?uploadId=00")
+
+    assert answer.status == 501
+    assert (await root("GET", "/rest-bucket/key")).body == b"bytes"
