@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from fileflux.console.upload_story import as_json as story_as_json
-from fileflux.console.upload_story import reasons_of, show_hops, show_places
+from fileflux.console.upload_story import printable, reasons_of, show_hops, show_places
 from fileflux.console.wiring import (
     NoSurroundings,
     Surroundings,
@@ -93,9 +93,8 @@ def _line(record: NumberedRecord, *, as_json: bool) -> str:
     name = "/".join(filter(None, (data["bucket"], data.get("key", data.get("key_base64")))))
     who = data["actor"].get("user_name", "")
     outcome = data["facts"].get("outcome", "")
-    return (
-        f"{record.position:>8} {stored['time']} {data['operation']:<22} {outcome:<6} {who} {name}"
-    )
+    what = f"{stored['time']} {data['operation']:<22} {outcome:<6}"
+    return f"{record.position:>8} {what} {printable(f'{who} {name}')}"
 
 
 async def _verify(found: Surroundings, *, as_json: bool) -> int:

@@ -113,7 +113,7 @@ def _follow(lines: Iterator[dict[str, Any]], progress: DemoProgress) -> int:
         if line["phase"] in ("put", "get"):
             progress.one_more(line["phase"])
             if line.get("differs"):
-                progress.say(f"[red]differs:[/red] {line['key']}")
+                progress.say(f"[red]differs:[/red] {escape(line['key'])}")
         elif line["phase"] == "compared":
             differences = int(line["differences"])
     return differences

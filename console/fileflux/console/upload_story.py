@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fileflux.core.errors import FileFluxError
@@ -96,18 +97,23 @@ def as_json(traced: Trace, reasons: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def printable(text: str) -> str:
+    """Return a name that somebody else chose as one line that a terminal obeys in nothing."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def show_places(out: Console, record: AuditRecord, reasons: dict[str, str]) -> None:
     """Where the bundles live, and why there."""
     facts: Any = record.facts
-    name = f"{record.bucket}/{(record.key or b'').decode('utf-8', 'replace')}"
-    out.print(f"[bold]{name}[/bold] {facts.get('size', 0)} bytes", soft_wrap=True)
+    name = printable(f"{record.bucket}/{(record.key or b'').decode('utf-8', 'replace')}")
+    out.print(f"[bold]{escape(name)}[/bold] {facts.get('size', 0)} bytes", soft_wrap=True)
     bundles: Sequence[Any] = facts.get("bundles", [])
     for bundle in bundles[:BUNDLES_SHOWN_MAX]:
         nodes = ", ".join(node[:8] for node in bundle.get("nodes", []))
         out.print(f"  bundle {bundle['bundle'][:12]} on {nodes}", soft_wrap=True)
         why = reasons.get(bundle["bundle"], "")
         place = f"epoch {bundle.get('epoch')}, set {bundle.get('set')}"
-        out.print(f"    [dim]{place}{': ' + why if why else ''}[/dim]", soft_wrap=True)
+        out.print(f"    [dim]{place}{': ' + escape(why) if why else ''}[/dim]", soft_wrap=True)
     if len(bundles) > BUNDLES_SHOWN_MAX:
         out.print(f"  … and {len(bundles) - BUNDLES_SHOWN_MAX} bundles more")
 
