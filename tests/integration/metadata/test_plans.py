@@ -33,3 +33,17 @@ async def test_every_statement_but_three_looks_its_rows_up(connections: Connecti
 def _scanned(plan: dict[str, Any]) -> list[str]:
     own = [plan["Relation Name"]] if plan["Node Type"] == "Seq Scan" else []
     return own + [table for child in plan.get("Plans", ()) for table in _scanned(child)]
+
+
+async def test_the_oldest_pending_blocks_are_found_without_reading_all(
+    connections: Connections,
+) -> None:
+    """After a long outage of the sequencer a poll must not cost the whole backlog."""
+    connection = await connections.take()
+    plan = await connection.fetchval(
+        "EXPLAIN (FORMAT JSON) " + statements()["pending_audit"].replace("$1", "10")
+    )
+    await connections.give_back(connection)
+
+    assert '"Index Name": "audit_pending_in_order"' in plan
+    assert '"Sort"' not in plan
