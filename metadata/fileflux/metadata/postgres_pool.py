@@ -34,6 +34,9 @@ LOST: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.TooManyConnectionsError,
+    # A server that dies says so on every connection; what is sent before asyncpg hears of the end
+    # finds "another operation in progress".
+    asyncpg.InternalClientError,
 )
 """What says that the connection is gone, or that there was none to have."""
 

@@ -197,6 +197,24 @@ async def test_a_serialization_failure_runs_the_work_again_from_its_beginning(
     assert DATABASE_RETRIES.labels("40001")._value.get() > before
 
 
+async def test_a_server_that_dies_between_two_statements_is_a_lost_connection(
+    database: PostgresDatabase,
+) -> None:
+    """Seen when PostgreSQL was killed under load: its farewell leaves asyncpg in a state of its
+    own, and a DELETE was answered 500.
+    """
+    attempts = 0
+
+    async def work(_: Transaction) -> int:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise asyncpg.InternalClientError("another operation (2) is in progress")
+        return attempts
+
+    assert await database.run(work, settled=None) == 2
+
+
 async def test_a_cancelled_caller_leaves_no_open_transaction_behind(
     database: PostgresDatabase, connections: Connections
 ) -> None:
