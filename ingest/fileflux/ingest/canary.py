@@ -50,6 +50,10 @@ class Canary:
         except (FileFluxError, TimeoutError) as error:
             self.problem = f"a write does not come through: {type(error).__name__} {error}"
             log.info("the canary failed", problem=self.problem)
+        except Exception as error:
+            # A canary that dies in silence leaves a process that is never ready, and says no why.
+            self.problem = f"a write fails for a reason nobody expected: {error!r}"
+            log.exception("the canary failed in a way that nobody expected")
         else:
             self.problem = None
             self.has_succeeded = True
