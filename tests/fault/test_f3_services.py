@@ -29,7 +29,10 @@ async def _kill(world: World, injury: Injury, service: str) -> None:
     injury.healed()
 
 
-@pytest.mark.parametrize("service", ["materializer", "sequencer", "placement"])
+@pytest.mark.parametrize(
+    "service",
+    ["materializer", "sequencer", pytest.param("placement", marks=pytest.mark.soak)],
+)
 async def test_a_service_that_wakes_after_a_quarter_of_a_minute_changes_nothing(
     world: World, service: str
 ) -> None:

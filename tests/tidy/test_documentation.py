@@ -28,7 +28,6 @@ README_PARTS: Final = ("settings", "how it fails", "alone")
 PROMISED: Final = frozenset(
     {
         "docs/explanation/performance.md",
-        "docs/reference/proof.md",
         "storage_node/README.md",
     }
 )
