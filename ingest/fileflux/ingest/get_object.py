@@ -4,6 +4,9 @@ Every block is checked against its CRC here, end to end; another replica answers
 one cannot. If none is left after the first byte, the connection is aborted: never a wrong body.
 """
 
+import contextlib
+from typing import Final
+
 from fileflux.core.errors import NoSuchBucket, NoSuchKey
 from fileflux.ingest.call import Answer, Call
 from fileflux.ingest.conditions import Validators, check_read, is_range_wanted
@@ -17,13 +20,22 @@ from fileflux.ingest.object_headers import (
     wants_checksums,
 )
 from fileflux.ingest.ranges import ByteRange, parse_range, part_range
+from fileflux.ingest.reading import VersionGone
 from fileflux.ingest.s3_errors import S3Error
 from fileflux.metadata.ports import FoundObject
 from fileflux.metadata.rows import ObjectRow
 
+REPLACEMENTS_MAX: Final = 3
+
 
 async def get_object(call: Call, deps: Dependencies) -> Answer:
-    """Send an object, a range or a part of it."""
+    """Send an object, a range or a part of it.
+
+    A version that was replaced between its row and its parts is no answer: the new one is.
+    """
+    for _ in range(REPLACEMENTS_MAX):
+        with contextlib.suppress(VersionGone):
+            return await _answer(call, deps, with_body=True)
     return await _answer(call, deps, with_body=True)
 
 

@@ -39,6 +39,10 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
+class VersionGone(NodeUnreachable):
+    """The version's parts went while it was read: somebody replaced the object meanwhile."""
+
+
 class ManifestReader(FreshReplicas, Protocol):
     """The part of `MetadataReader` that reading needs."""
 
@@ -177,7 +181,7 @@ class ObjectReader:
                 sent += len(run)
                 yield run
         if sent != length:
-            raise NodeUnreachable(f"version {row.version_id.hex()}: its manifest is incomplete")
+            raise VersionGone(f"version {row.version_id.hex()}: its manifest is incomplete")
 
     async def _runs(
         self,

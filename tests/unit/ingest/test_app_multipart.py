@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,8 @@ from tests.model.asgi_client import Response
 from tests.model.s3_caller import Caller
 from tests.model.s3_world import ALICE, BOB, S3World
 
-from fileflux.core.model import MIB
+from fileflux.core.ids import UploadId
+from fileflux.core.model import MIB, Manifest
 from fileflux.ingest.app import S3App
 from fileflux.ingest.bucket_directory import BucketDirectory
 
@@ -342,3 +344,23 @@ async def test_a_bucket_that_changed_hands_meanwhile_is_not_copied_from(
     assert copied.code in ("NoSuchBucket", "AccessDenied")
     assert part.code in ("NoSuchBucket", "AccessDenied")
     assert (await alice("HEAD", "/hers/stolen")).status == 404
+
+
+async def test_a_get_whose_object_is_replaced_under_it_sends_the_new_one(
+    s3_world: S3World, alice: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row was read, then an overwrite removed its parts: 503 would be true but needless."""
+    upload_id = await begin(alice)
+    etag = await put_part(alice, upload_id, 1, b"the old version")
+    assert (await complete(alice, upload_id, {1: etag})).status == 200
+    manifests = s3_world.reader.part_manifests
+
+    async def overwritten_meanwhile(found: UploadId, numbers: Sequence[int]) -> dict[int, Manifest]:
+        monkeypatch.setattr(s3_world.reader, "part_manifests", manifests)
+        assert (await alice("PUT", "/photos/big", {}, b"the new one")).status == 200
+        return await manifests(found, numbers)
+
+    monkeypatch.setattr(s3_world.reader, "part_manifests", overwritten_meanwhile)
+    got = await alice("GET", "/photos/big")
+
+    assert (got.status, got.body) == (200, b"the new one")
