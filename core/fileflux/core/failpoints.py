@@ -12,9 +12,6 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-_FILE_POLL_S: Final = 0.05
 
 
 class FailpointError(Exception):
@@ -44,7 +41,6 @@ class _Failpoints:
     def __init__(self) -> None:
         self._file = os.environ.get("FILEFLUX_FAILPOINTS_FILE", "")
         self._actions = _parse(os.environ.get("FILEFLUX_FAILPOINTS", ""))
-        self._read_at = 0.0
         self._mtime_ns = 0
         self.enabled = bool(self._file or self._actions)
 
@@ -58,10 +54,8 @@ class _Failpoints:
             _act(name, action)
 
     def _refresh(self) -> None:
-        now = time.monotonic()
-        if not self._file or now - self._read_at < _FILE_POLL_S:
+        if not self._file:
             return
-        self._read_at = now
         try:
             mtime_ns = Path(self._file).stat().st_mtime_ns
             if mtime_ns != self._mtime_ns:
