@@ -203,6 +203,9 @@ async def _write(world: LaneWorld, count: int) -> None:
     await writer.close()
 
 
+# Once, on a machine with a load of eight, the new topic began at position 48 when its end had come;
+# the comparison every 5 s mends that. Under `make test` the fault battery wipes the broker too.
+@pytest.mark.soak
 async def test_a_wiped_audit_topic_gets_every_record_again_without_a_gap(
     world: LaneWorld, broker: KafkaBroker, server: KafkaServer
 ) -> None:
