@@ -12,7 +12,7 @@ import datetime
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -103,7 +103,9 @@ def _run_class(cluster: Cluster, options: argparse.Namespace, name: str) -> dict
     account = Account(f"{host}:{port}", keys.root_access_key, keys.root_secret_key)
     headers = (("x-fileflux-class", name),)
     before = _usages(cluster)
-    rows = uvloop.run(_measure(account, (host, port), _plan(options), options, headers))
+    rows = uvloop.run(
+        _measure(account, (host, port), _plan(options), options, headers, lambda: _cpu_s(cluster))
+    )
     after = _usages(cluster)
     used = {
         service: Usage(after[service].cpu_s - before[service].cpu_s, after[service].pss_mib)
@@ -127,6 +129,11 @@ def _usages(cluster: Cluster) -> dict[str, Usage]:
     }
 
 
+def _cpu_s(cluster: Cluster) -> dict[str, float]:
+    used = {name: one.cpu_s for name, one in _usages(cluster).items()}
+    return {**used, "generator": time.process_time()}
+
+
 def _plan(options: argparse.Namespace) -> Plan:
     return Plan(
         seconds=options.seconds,
@@ -142,8 +149,9 @@ async def _measure(
     plan: Plan,
     options: argparse.Namespace,
     headers: tuple[tuple[str, str], ...],
+    cpu_s: Callable[[], Mapping[str, float]] = dict,
 ) -> "list[Row]":
-    bench = Bench(account, address, f"bench-{int(time.time())}", plan)
+    bench = Bench(account, address, f"bench-{int(time.time())}", plan, cpu_s)
     await bench.create_bucket(headers)
     rows = await bench.put_and_get()
     if not options.only_put_get:
@@ -160,8 +168,25 @@ def _show(title: str, rows: "list[Row]", used: dict[str, Usage]) -> None:
     for row in rows:
         table.add_row(*(str(row.as_json()[name]) for name in names))
     OUT.print(table)
+    _show_cpu(rows)
     for service, one in used.items():
         OUT.print(f"  {service:<14} {one.cpu_s:8.1f} CPU s {one.pss_mib:8.0f} MiB PSS")
+
+
+def _show_cpu(rows: "list[Row]") -> None:
+    """CPU milliseconds per request: what a change saves, whatever else the machine does."""
+    measured = [row for row in rows if row.cpu_s]
+    if not measured:
+        return
+    services = list(measured[0].cpu_s)
+    table = Table(title="CPU ms per request", box=None)
+    for name in ("name", "clients", *services, "all"):
+        table.add_column(name, justify="left" if name == "name" else "right")
+    for row in measured:
+        used = [1000 * row.cpu_s[one] / len(row.measured.latencies_s) for one in services]
+        told = (f"{one:.2f}" for one in [*used, sum(used)])
+        table.add_row(row.name, str(row.clients), *told)
+    OUT.print(table)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import hashlib
 import os
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from tests.bench.load import Measured, Request, connect, fetch, run_load
@@ -35,6 +36,8 @@ class Row:
     clients: int
     size: int
     measured: Measured
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
+    """Of each service, within this cell."""
 
     def as_json(self) -> dict[str, object]:
         one = self.measured
@@ -47,13 +50,25 @@ class Row:
             "p99_ms": round(one.quantile_ms(0.99), 2),
             "requests": len(one.latencies_s),
             "errors": one.errors,
+            "cpu_ms": {name: self._cpu_ms(used) for name, used in self.cpu_s.items()},
         }
+
+    def _cpu_ms(self, cpu_s: float) -> float:
+        return round(1000 * cpu_s / max(1, len(self.measured.latencies_s)), 3)
 
 
 class Bench:
     """Runs the cells one after another against one bucket."""
 
-    def __init__(self, account: Account, address: tuple[str, int], bucket: str, plan: Plan) -> None:
+    def __init__(
+        self,
+        account: Account,
+        address: tuple[str, int],
+        bucket: str,
+        plan: Plan,
+        cpu_s: Callable[[], Mapping[str, float]] = dict,
+    ) -> None:
+        self._cpu_s = cpu_s
         self._account = account
         self._address = address
         self._bucket = bucket
@@ -88,14 +103,19 @@ class Bench:
         body = os.urandom(size)
         count = await self._count(size_name, body, clients)
         keys = [f"{size_name}/{clients}/{number:06}" for number in range(count)]
-        put = await self._run([self.put(key, body) for key in keys], clients)
-        get = await self._run([self._plain("GET", key) for key in keys], clients)
-        warm = await self._run([self._plain("GET", key) for key in keys], clients)
+        puts = [self.put(key, body) for key in keys]
+        gets = [self._plain("GET", key) for key in keys]
+        cells = {"PUT {}": puts, "GET {} cold": gets, "GET {} warm": gets}
         return [
-            Row(f"PUT {size_name}", clients, size, put),
-            Row(f"GET {size_name} cold", clients, size, get),
-            Row(f"GET {size_name} warm", clients, size, warm),
+            await self._row(name.format(size_name), clients, size, requests)
+            for name, requests in cells.items()
         ]
+
+    async def _row(self, name: str, clients: int, size: int, requests: "list[Request]") -> Row:
+        before = self._cpu_s()
+        measured = await self._run(requests, clients)
+        used = {one: cpu_s - before.get(one, cpu_s) for one, cpu_s in self._cpu_s().items()}
+        return Row(name, clients, size, measured, used)
 
     async def _count(self, size_name: str, body: bytes, clients: int) -> int:
         """As many requests as fill the planned time, judged by a short run."""

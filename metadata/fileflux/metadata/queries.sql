@@ -407,7 +407,8 @@ ON CONFLICT (bucket_id) DO UPDATE SET objects = usage.objects + excluded.objects
 RETURNING 1;
 
 -- find_objects --
--- The buckets, current versions and small objects' replicas for all GETs that wait.
+-- The buckets, current versions and small objects' replicas for all GETs that wait. LATERAL and
+-- LIMIT: a plain join lets PostgreSQL look up by bucket alone, and read the bucket for each key.
 SELECT w.n AS n, b.bucket_id AS b_bucket_id, b.name AS b_name, b.owner_id AS b_owner_id,
     b.storage_class AS b_storage_class, b.created_us AS b_created_us, b.config AS b_config,
     b.row_stamp AS b_row_stamp, o.bucket_id, o.key, o.version_id, o.stamp, o.row_stamp, o.size,
@@ -415,7 +416,9 @@ SELECT w.n AS n, b.bucket_id AS b_bucket_id, b.name AS b_name, b.owner_id AS b_o
     (SELECT array_agg(r.node_id) FROM replicas AS r WHERE r.bundle_id = o.bundle_id) AS nodes
 FROM unnest($1::INT8[], $2::TEXT[], $3::BYTEA[]) AS w (n, name, key)
 JOIN buckets AS b ON b.name = w.name
-LEFT JOIN objects AS o ON o.bucket_id = b.bucket_id AND o.key = w.key;
+LEFT JOIN LATERAL (
+    SELECT * FROM objects WHERE objects.bucket_id = b.bucket_id AND objects.key = w.key LIMIT 1
+) AS o ON true;
 
 -- find_buckets --
 -- Buckets by their names.

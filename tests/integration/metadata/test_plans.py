@@ -47,3 +47,33 @@ async def test_the_oldest_pending_blocks_are_found_without_reading_all(
 
     assert '"Index Name": "audit_pending_in_order"' in plan
     assert '"Sort"' not in plan
+
+
+async def test_a_read_costs_its_keys_however_many_the_bucket_holds(
+    connections: Connections,
+) -> None:
+    """Before the first ANALYZE the planner knows nothing of the table, and writes come first."""
+    connection = await connections.take()
+    await connection.execute(MANY_OBJECTS)
+    await connection.execute(f"PREPARE reads AS {statements()['find_objects']}")
+    plan = await connection.fetchval("EXPLAIN (FORMAT JSON) EXECUTE reads (NULL, NULL, NULL)")
+    await connection.execute("DEALLOCATE reads")
+    await connections.give_back(connection)
+
+    conditions = _index_conditions(json.loads(plan)[0]["Plan"], table="objects")
+
+    assert conditions and all("key" in one for one in conditions), plan
+
+
+MANY_OBJECTS = """
+    INSERT INTO objects (bucket_id, key, version_id, stamp, row_stamp, size, etag, meta, manifest,
+        content_id, storage_class, shared)
+    SELECT '\\x01', int8send(n), '\\x01', n, n, 1, '', '{}', '\\x', '\\x01', 'STANDARD', false
+    FROM generate_series(1, 5000) AS n
+"""
+
+
+def _index_conditions(plan: dict[str, Any], *, table: str) -> list[str]:
+    own = [plan.get("Index Cond", "")] if plan.get("Relation Name") == table else []
+    below = (_index_conditions(child, table=table) for child in plan.get("Plans", ()))
+    return own + [one for found in below for one in found]
