@@ -62,7 +62,8 @@ async def test_a_read_costs_its_keys_however_many_the_bucket_holds(
 
     conditions = _index_conditions(json.loads(plan)[0]["Plan"], table="objects")
 
-    assert conditions and all("key" in one for one in conditions), plan
+    assert conditions
+    assert all("key" in one for one in conditions), plan
 
 
 MANY_OBJECTS = """
