@@ -28,6 +28,9 @@ SPEC_VERSION: Final = "1.0"
 NUMBER_DIGITS: Final = 20
 """Padded, so that text sorts as numbers do."""
 PARTITION: Final = 0
+FIRST_POSITION: Final = 1
+LATE_RECORDS_MAX: Final = 5_000
+"""Before position 1, of a wiped topic: more than what a producer has on its way at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,19 @@ def _number(text: bytes) -> int:
     return int(text)
 
 
+async def find_start(source: EventSource) -> int | None:
+    """Return the offset of position 1, behind what overtook it to a wiped topic; None if it lacks.
+
+    Only the first LATE_RECORDS_MAX records are looked at: what stands behind them is no start.
+    """
+    first, end = await source.bounds(AUDIT, PARTITION)
+    for offset in range(first, min(end, first + LATE_RECORDS_MAX)):
+        record = await source.read_one(AUDIT, PARTITION, offset)
+        if record is not None and from_record(record).position == FIRST_POSITION:
+            return offset
+    return None
+
+
 class AuditStream:
     """Reads the audit stream in order of its positions, each once.
 
@@ -140,7 +156,8 @@ class AuditStream:
         Looks records up by halves: offsets grow with positions, apart from runs published again.
         """
         bound, end = await self._source.bounds(AUDIT, PARTITION)
-        first = await self._first_in_order(bound, end)
+        start = await find_start(self._source)
+        first = bound if start is None else start
         low, high = first, end
         while high - low > 1:
             middle = (low + high) // 2
@@ -152,13 +169,6 @@ class AuditStream:
             raise AuditGap(f"position {position} is before the topic's first record")
         await self._source.seek(AUDIT, PARTITION, low)
         self._next = position
-
-    async def _first_in_order(self, first: int, end: int) -> int:
-        """Return where the order begins: behind what overtook position 1 to a wiped topic."""
-        for offset in range(first, end if first == 0 else first):
-            if await self._position_at(offset) == 1:
-                return offset
-        return first
 
     async def last(self) -> AuditEvent | None:
         """Return the topic's last record; None if it is empty."""

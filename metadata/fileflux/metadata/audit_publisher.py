@@ -12,10 +12,17 @@ from fileflux.core.clock import Clock
 from fileflux.core.errors import BrokerUnavailable, Invalid, LaneLost, Unavailable
 from fileflux.core.failpoints import failpoint
 from fileflux.core.telemetry import AUDIT_PUBLISHED, AUDIT_REWINDS, get_logger
-from fileflux.events.audit import PARTITION, AuditStream, from_record, to_cloudevent
+from fileflux.events.audit import (
+    FIRST_POSITION,
+    PARTITION,
+    AuditStream,
+    find_start,
+    from_record,
+    to_cloudevent,
+)
 from fileflux.events.ports import Broker, EventPublisher, EventSource
 from fileflux.events.topics import AUDIT
-from fileflux.metadata.chain import FIRST_POSITION, NumberedRecord, unpack_block
+from fileflux.metadata.chain import NumberedRecord, unpack_block
 from fileflux.metadata.ports import AuditBlock, MetadataReader, SequencerHead
 
 log = get_logger(__name__)
@@ -37,6 +44,7 @@ class AuditPublisher:
     """
 
     # `_end`: the offset after the topic's last record, known for sure at `_sure_s`.
+    # `_start`: the offset of the first position, None while it is not known to be there.
 
     def __init__(
         self,
@@ -57,6 +65,7 @@ class AuditPublisher:
         self._stream = stream
         self._compared_s = self._sure_s = 0.0
         self._end = 0
+        self._start: int | None = None
         self.next_position: int | None = None
 
     async def publish(self, head: SequencerHead, fresh: Sequence[AuditBlock] = ()) -> None:
@@ -96,18 +105,29 @@ class AuditPublisher:
             return
         await self._check_end()
         failpoint("sequencer.before_publish")
+        if self.next_position == FIRST_POSITION:
+            # Alone, so that we know where it is.
+            self._start = await self._append(missing[:1])
+            await self._drop_before(self._start)
+            missing = missing[1:]
+        if missing:
+            await self._append(missing)
+        failpoint("sequencer.after_publish")
+
+    async def _append(self, records: Sequence[NumberedRecord]) -> int:
+        """Publish them; return the offset of the last one."""
         try:
             last = await self._publisher.publish_all(
-                AUDIT, [_message(record) for record in missing], partition=PARTITION
+                AUDIT, [_message(record) for record in records], partition=PARTITION
             )
         except Unavailable:
             self.next_position = None  # Some of them may be there.
             raise
-        failpoint("sequencer.after_publish")
-        AUDIT_PUBLISHED.inc(len(missing))
-        self.next_position = missing[-1].position + 1
+        AUDIT_PUBLISHED.inc(len(records))
+        self.next_position = records[-1].position + 1
         self._end = last.offset + 1
         self._sure_s = self._clock.monotonic_s()
+        return last.offset
 
     async def _check_end(self) -> None:
         """Never append to a topic that was wiped: its readers would meet a gap at its start."""
@@ -127,7 +147,6 @@ class AuditPublisher:
             await self._check(position, last.value, head)
         if not await self._has_start():
             position = FIRST_POSITION - 1
-            await self._drop_late_records()
         known = self.next_position
         if known is not None and position + 1 < known:
             log.warning("the audit topic lost its end; publishing again", position=position + 1)
@@ -136,29 +155,32 @@ class AuditPublisher:
         self._compared_s = self._sure_s = self._clock.monotonic_s()
 
     async def _has_start(self) -> bool:
-        """Tell whether the first position is there, or so old that retention took it.
+        """Tell whether the topic has the first position, before which its readers find nothing.
 
-        It is the first record, but for the few that overtook it on the way to a wiped topic.
+        It keeps its records for ever: whatever its first offset, a start that lacks is published
+        again. What overtook it on the way to a wiped topic is removed once it is there, never
+        before: an empty topic would be taken by the next late record.
         """
-        first, end = await self._source.bounds(AUDIT, PARTITION)
-        if first > 0:
-            return True
-        for offset in range(first, end):
-            record = await self._source.read_one(AUDIT, PARTITION, offset)
-            if record is not None and from_record(record).position == FIRST_POSITION:
-                return True
-        return False
+        if not await self._is_start(self._start):
+            self._start = await find_start(self._source)
+        if self._start is None:
+            return False
+        await self._drop_before(self._start)
+        return True
 
-    async def _drop_late_records(self) -> None:
-        """Remove what was on its way when the topic was wiped: readers shall begin with position 1.
+    async def _is_start(self, offset: int | None) -> bool:
+        if offset is None:
+            return False
+        record = await self._source.read_one(AUDIT, PARTITION, offset)
+        return record is not None and from_record(record).position == FIRST_POSITION
 
-        A broker that does not let us leaves readers to find the beginning behind it.
-        """
-        first, end = await self._source.bounds(AUDIT, PARTITION)
-        if first == end:
+    async def _drop_before(self, start: int) -> None:
+        """A broker that does not let us leaves readers to find the beginning behind it."""
+        first, _ = await self._source.bounds(AUDIT, PARTITION)
+        if first == start:
             return
         try:
-            await self._broker.drop_records(AUDIT, PARTITION, end)
+            await self._broker.drop_records(AUDIT, PARTITION, start)
         except BrokerUnavailable as error:
             log.warning("late records stay in the wiped audit topic", cause=str(error))
 

@@ -1,6 +1,7 @@
 """The sequencer on the in-memory twins: each record once, in order, no gap, whatever fails."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from tests.model.lane_world import NODES, LaneWorld, open_world
@@ -9,6 +10,7 @@ from fileflux.core.clock import ManualClock
 from fileflux.core.errors import BrokerUnavailable
 from fileflux.events.audit import AuditStream, from_record
 from fileflux.events.memory import MemoryBroker, MemoryFaults
+from fileflux.events.ports import Position, Record
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_publisher import AuditPublisher, AuditTopicDiffers
 from fileflux.metadata.chain import NumberedRecord, verify_chain
@@ -181,6 +183,74 @@ async def test_what_was_on_its_way_to_a_wiped_topic_does_not_stand_for_all_befor
 
     assert [record.position for record in audit.published()] == [1, 2, 3]
     assert await audit.read_once() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("nth", range(1, 12))
+async def test_a_start_that_comes_late_is_not_removed_as_a_late_record(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    """It was on its way when its producer was given up: it comes between any two questions."""
+    one = await audit.sequencer()
+    await audit.write(5)
+    await _turns(one)
+    late = audit.broker.records(AUDIT)[:3]
+    audit.broker.wipe(AUDIT)
+    audit.clock.advance(6)
+    check_up, questions = audit.broker.check_up, 0
+
+    def arrive() -> None:
+        nonlocal questions
+        questions += 1
+        if questions == nth:
+            log = audit.broker.log(AUDIT, 0)
+            for record in late:
+                place = Position(AUDIT, 0, log.end)
+                log.records.append(replace(record, position=place))
+        check_up()
+
+    monkeypatch.setattr(audit.broker, "check_up", arrive)
+    await _turns(one)
+
+    assert audit.published()[0].position == 1
+    assert await audit.read_once() == list(range(1, 8))
+    assert await audit.faults() == []
+
+
+async def test_a_start_that_was_removed_is_published_again(audit: Audit) -> None:
+    """The topic keeps everything for ever, so a first offset above 0 tells of no retention."""
+    one = await audit.sequencer()
+    await audit.write(10)
+    await _turns(one)
+    await audit.broker.drop_records(AUDIT, 0, 5)
+    audit.clock.advance(6)
+    await _turns(one)
+
+    assert [record.position for record in audit.published()] == list(range(1, 13))
+    assert await audit.read_once() == list(range(1, 13))
+
+
+async def test_a_late_record_that_comes_when_others_were_removed_is_no_start(
+    audit: Audit,
+) -> None:
+    """The first offset was above 0 then, and the lost start was taken for expired: for ever."""
+    one = await audit.sequencer()
+    await audit.write(5)
+    await _turns(one)
+    late = audit.broker.records(AUDIT)[-1:]
+    audit.broker.wipe(AUDIT)
+    await _publish_again(audit, late)
+    await audit.broker.drop_records(AUDIT, 0, 1)
+    await _publish_again(audit, late)
+    audit.clock.advance(6)
+    await _turns(one)
+
+    assert [record.position for record in audit.published()] == list(range(1, 8))
+
+
+async def _publish_again(audit: Audit, records: list[Record]) -> None:
+    publisher = await audit.broker.safe_publisher()
+    for one in records:
+        await publisher.publish(AUDIT, one.value, partition=0, key=one.key, headers=one.headers)
 
 
 async def test_late_records_that_cannot_be_removed_stand_in_nobodys_way(
