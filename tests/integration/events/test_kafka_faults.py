@@ -103,7 +103,6 @@ async def test_publishers_and_sources_go_on_after_the_broker_was_killed(
     assert await source.bounds(topic.name, 0) >= (0, 2)
 
 
-@pytest.mark.soak  # On a loaded machine the frozen broker had answered before it froze.
 async def test_a_broker_that_freezes_is_noticed_within_the_deadline(
     server: KafkaServer, broker: KafkaBroker, topic: Topic
 ) -> None:
@@ -159,7 +158,8 @@ async def test_a_broker_that_comes_back_empty_gets_its_topics_from_whoever_reads
     await asyncio.to_thread(server.start)
     await _publish_until_taken(publisher, topic, b"after")
 
-    assert [record.value for record in await _read_until(source, b"after")] == [b"after"]
+    # One that was not acknowledged in time is sent again, so it may be there more than once.
+    assert {record.value for record in await _read_until(source, b"after")} == {b"after"}
 
 
 async def _restart_and_fill(server: KafkaServer, topic: Topic, count: int) -> KafkaBroker:
