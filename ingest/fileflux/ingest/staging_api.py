@@ -5,13 +5,14 @@ opened: whole, even when its name goes meanwhile.
 """
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from fileflux.core.clock import Clock
 from fileflux.core.errors import FileFluxError, NoSuchBundle
@@ -84,13 +85,34 @@ async def _answer(request: Request, reader: StagedReader) -> Response:
             body = await reader.read(start, length)
         return Response(body, status_code=status, headers=headers, media_type=media_type)
     blocks = _blocks(reader, start, length)
-    return StreamingResponse(blocks, status_code=status, headers=headers, media_type=media_type)
+    return _BlocksResponse(reader, blocks, status, headers)
+
+
+class _BlocksResponse(StreamingResponse):
+    """Closes its bundle however it ends.
+
+    The iterator could not: one that was never begun, since the node had gone before its first
+    block, runs no `finally`.
+    """
+
+    def __init__(
+        self,
+        reader: StagedReader,
+        blocks: AsyncIterator[bytes],
+        status: int,
+        headers: Mapping[str, str],
+    ) -> None:
+        super().__init__(blocks, status, headers, media_type="application/octet-stream")
+        self._reader = reader
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with contextlib.closing(self._reader):
+            await super().__call__(scope, receive, send)
 
 
 async def _blocks(reader: StagedReader, start: int, length: int) -> AsyncIterator[bytes]:
-    with contextlib.closing(reader):
-        for at in range(start, start + length, BLOCK_BYTES):
-            yield await reader.read(at, min(BLOCK_BYTES, start + length - at))
+    for at in range(start, start + length, BLOCK_BYTES):
+        yield await reader.read(at, min(BLOCK_BYTES, start + length - at))
 
 
 def _parse_range(text: str | None, size: int) -> tuple[int, int, bool] | None:

@@ -1,8 +1,10 @@
 """Staged bundles over HTTP: who may fetch them, and which bytes come."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,7 +16,7 @@ from fileflux.core.internal_auth import HEADER, sign
 from fileflux.core.model import MIB
 from fileflux.core.node_client import NodeClient
 from fileflux.core.ops import EmbeddedServer
-from fileflux.ingest.staging import MemoryHost, MemoryStaging
+from fileflux.ingest.staging import MemoryHost, MemoryStaging, StagedReader
 from fileflux.ingest.staging_api import StagingApi
 
 RNG = random.Random(11)
@@ -114,6 +116,64 @@ async def test_what_is_not_staged_or_no_id_is_404(served: Served) -> None:
         assert (await served.get(prefix + name))[0] in (403, 404)
     await served.staging.delete([served.bundle_id])
     assert (await served.get())[0] == 404
+
+
+@pytest.mark.parametrize("sends_before_it_fails", [0, 1, 2])
+async def test_a_node_that_goes_at_any_moment_leaves_no_open_bundle(
+    sends_before_it_fails: int,
+) -> None:
+    host, bundle_id = OpenBundles(), BundleId(new_id(RNG))
+    staging = MemoryStaging(host, Incarnation(new_id(RNG)))
+    await staging.create(bundle_id, [DATA])
+    path = f"/v1/staging/{staging.incarnation.hex()}/{bundle_id.hex()}"
+    token = sign(SECRET, method="GET", target=path, now_us=CLOCK.now_us())
+    scope: dict[str, Any] = {
+        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(),
+        "root_path": "", "query_string": b"", "headers": [(HEADER.lower().encode(), token.encode())],
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+    }  # fmt: skip
+    sent: list[object] = []
+
+    async def receive() -> dict[str, object]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: object) -> None:
+        sent.append(message)
+        if len(sent) > sends_before_it_fails:
+            raise OSError("the node has gone")
+
+    app = StagingApi(host, secret=SECRET, clock=CLOCK).app()
+    with pytest.raises((OSError, ExceptionGroup)):
+        await app(scope, receive, send)
+
+    assert (host.opened, host.open_now) == (1, 0)
+
+
+class OpenBundles(MemoryHost):
+    """Counts its readers, as a directory's host has descriptors."""
+
+    opened = 0
+    open_now = 0
+
+    async def open(self, incarnation: Incarnation, bundle_id: BundleId) -> StagedReader:
+        reader = await super().open(incarnation, bundle_id)
+        self.opened += 1
+        self.open_now += 1
+        return CountedReader(self, reader)
+
+
+class CountedReader:
+    def __init__(self, host: OpenBundles, reader: StagedReader) -> None:
+        self._host = host
+        self._reader = reader
+        self.size = reader.size
+
+    async def read(self, start: int, length: int) -> bytes:
+        return await self._reader.read(start, length)
+
+    def close(self) -> None:
+        self._host.open_now -= 1
 
 
 class Sink:
