@@ -14,7 +14,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,6 +22,7 @@ from fileflux.core.checksum import Buffer
 from fileflux.core.errors import NoSuchBundle, SlowDown, Unavailable
 from fileflux.core.ids import BundleId, Incarnation, SealId, parse_id
 from fileflux.core.model import KIB
+from fileflux.core.telemetry import get_logger
 from fileflux.ingest.staging import (
     Budget,
     Inheritance,
@@ -30,6 +31,8 @@ from fileflux.ingest.staging import (
     staging_url,
     total_size,
 )
+
+log = get_logger(__name__)
 
 INLINE_BYTES_MAX: Final = 256 * KIB
 """Writing this much to the page cache takes about 0.1 ms: no longer than a hand-over."""
@@ -87,6 +90,7 @@ class FileStaging(_Folder):
         self._lock_fd = lock_fd
         self._budget = Budget(budget_bytes)
         self._sizes: dict[BundleId, int] = {}
+        self._stuck: set[BundleId] = set()
 
     @property
     def used_bytes(self) -> int:
@@ -119,14 +123,35 @@ class FileStaging(_Folder):
         return _StreamedFile(self._budget, self._sizes, bundle_id, self._bundle(bundle_id))
 
     async def delete(self, bundle_ids: Sequence[BundleId]) -> None:
-        sizes = [self._sizes.pop(bundle_id, 0) for bundle_id in bundle_ids]
-        paths = [self._bundle(bundle_id) for bundle_id in bundle_ids]
-        if sum(sizes) <= INLINE_BYTES_MAX:
-            _unlink_all(paths)
-        else:
-            await asyncio.to_thread(_unlink_all, paths)
-        for size in sizes:
-            self._budget.give_back(size)
+        """One that the disk will not delete stays counted; the next call tries it again."""
+        leaving, self._stuck = self._stuck.union(bundle_ids), set()
+        if sum(self._sizes.get(bundle_id, 0) for bundle_id in leaving) <= INLINE_BYTES_MAX:
+            self._gone(leaving, self._unlink_each(leaving))
+            return
+        loop = asyncio.get_running_loop()
+        running = loop.run_in_executor(None, self._unlink_each, leaving)
+        # Also when nobody waits any more: the thread deletes them all the same.
+        running.add_done_callback(lambda ended: self._gone(leaving, ended.result()))
+        await asyncio.shield(running)
+
+    def _unlink_each(self, bundle_ids: Collection[BundleId]) -> dict[BundleId, OSError]:
+        """Return those that are still there, and why."""
+        refused = {}
+        for bundle_id in bundle_ids:
+            try:
+                _unlink(self._bundle(bundle_id))
+            except OSError as error:
+                refused[bundle_id] = error
+        return refused
+
+    def _gone(self, bundle_ids: Collection[BundleId], refused: Mapping[BundleId, OSError]) -> None:
+        for bundle_id in bundle_ids:
+            if bundle_id not in refused:
+                self._budget.give_back(self._sizes.pop(bundle_id, 0))
+        if refused:
+            self._stuck.update(refused)
+            problem = str(next(iter(refused.values())))
+            log.warning("staged bundles cannot be deleted", count=len(refused), problem=problem)
 
     def close(self) -> None:
         """Let go of the lock. What is left is the next living worker's to settle; an empty

@@ -128,10 +128,15 @@ async def test_a_node_that_goes_at_any_moment_leaves_no_open_bundle(
     path = f"/v1/staging/{staging.incarnation.hex()}/{bundle_id.hex()}"
     token = sign(SECRET, method="GET", target=path, now_us=CLOCK.now_us())
     scope: dict[str, Any] = {
-        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(),
-        "root_path": "", "query_string": b"", "headers": [(HEADER.lower().encode(), token.encode())],
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [(HEADER.lower().encode(), token.encode())],
         "asgi": {"version": "3.0", "spec_version": "2.3"},
-    }  # fmt: skip
+    }
     sent: list[object] = []
 
     async def receive() -> dict[str, object]:

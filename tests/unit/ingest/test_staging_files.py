@@ -146,6 +146,49 @@ async def test_a_staging_that_is_closed_empty_leaves_nothing_to_inherit(tmp_path
     assert len(heir.bundle_ids) == 1
 
 
+@pytest.mark.parametrize("size", [100, 1_000_000])
+async def test_a_bundle_that_cannot_be_deleted_stays_counted_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    staging = open_staging(tmp_path, Incarnation(new_id(RNG)), budget_bytes=1 << 24, base_url=URL)
+    bundles = [new_bundle() for _ in range(3)]
+    for bundle in bundles:
+        await staging.create(bundle, [bytes(size)])
+    real, stuck = os.unlink, f"{bundles[0].hex()}.bundle"
+
+    def fail(path: str) -> None:
+        if path.endswith(stuck):
+            raise OSError(errno.EIO, "the disk is ill")
+        real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", fail)
+        await staging.delete(bundles[:2])
+        assert files_under(tmp_path) == sorted([stuck, f"{bundles[2].hex()}.bundle", "lock"])
+        assert staging.used_bytes == 2 * size, "it is on the disk, and its neighbour is not"
+
+    await staging.delete(bundles[2:])
+    assert files_under(tmp_path) == ["lock"]
+    assert staging.used_bytes == 0
+    staging.close()
+
+
+async def test_a_deletion_that_nobody_waits_for_gives_its_bytes_back(tmp_path: Path) -> None:
+    staging = open_staging(tmp_path, Incarnation(new_id(RNG)), budget_bytes=1 << 24, base_url=URL)
+    bundle = new_bundle()
+    await staging.create(bundle, [bytes(1_000_000)])
+    deleting = asyncio.create_task(staging.delete([bundle]))
+    await asyncio.sleep(0)
+    deleting.cancel()
+    await asyncio.gather(deleting, return_exceptions=True)
+
+    async with asyncio.timeout(10):
+        while staging.used_bytes:
+            await asyncio.sleep(0.01)
+    assert files_under(tmp_path) == ["lock"]
+    staging.close()
+
+
 async def test_foreign_names_in_the_directory_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "lost+found").mkdir()
     (tmp_path / "README").write_text("not ours")
