@@ -13,9 +13,10 @@ from typing import Final
 from fileflux.core.bundle_format import parse_header
 from fileflux.core.bundle_records import HEADER_SIZE_BYTES
 from fileflux.core.clock import Clock
-from fileflux.core.errors import Corrupt, FileFluxError, FormatInvalid
+from fileflux.core.errors import Corrupt, EventInvalid, FileFluxError, FormatInvalid
 from fileflux.core.ids import BundleId, SealId
 from fileflux.core.telemetry import get_logger
+from fileflux.events.schema import UploadsSealed
 from fileflux.ingest.redrive import Redriver, parse_note
 from fileflux.ingest.settling import SettlementReader
 from fileflux.ingest.staging import Inheritance, StagingHost
@@ -61,25 +62,44 @@ class Heir:
                     tasks.create_task(self._settle_safely(inheritance), name="settle the dead")
 
     async def settle(self, inheritance: Inheritance) -> None:
-        """Serve, settle and discard one dead incarnation."""
+        """Serve, settle and discard one dead incarnation.
+
+        A note that cannot be read or driven is kept with all that it may need, and stops no other.
+        """
         notes = await inheritance.read_notes()
+        seals = _readable(notes)
         log.info(
             "a dead incarnation is settled",
             incarnation=inheritance.incarnation.hex(),
             bundles=len(inheritance.bundle_ids),
             accepted=len(notes),
         )
-        noted = {b.bundle_id for note in notes.values() for b in parse_note(note).bundles}
-        others = [each for each in inheritance.bundle_ids if each not in noted]
         holding = asyncio.create_task(inheritance.hold(), name="hold an inheritance")
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._serve(inheritance, others), name="serve the dead's bundles")
-                for note in notes.values():
-                    tasks.create_task(self._drive(inheritance, note), name="drive an upload")
+            if await self._settle_all(inheritance, notes, seals):
+                await inheritance.discard()
+            else:
+                await holding  # Until we end: nobody else could do better.
         finally:
             holding.cancel()
-        await inheritance.discard()
+
+    async def _settle_all(
+        self,
+        inheritance: Inheritance,
+        notes: Mapping[SealId, bytes],
+        seals: Mapping[SealId, UploadsSealed],
+    ) -> bool:
+        """Return whether nothing is left that must be kept."""
+        noted = {bundle.bundle_id for seal in seals.values() for bundle in seal.bundles}
+        others = [each for each in inheritance.bundle_ids if each not in noted]
+        async with asyncio.TaskGroup() as tasks:
+            if len(seals) == len(notes):  # Else any other may be what a client was promised.
+                tasks.create_task(self._serve(inheritance, others), name="serve the dead's bundles")
+            drives = [
+                tasks.create_task(self._drive(inheritance, seal, notes[seal_id]), name="drive")
+                for seal_id, seal in seals.items()
+            ]
+        return len(seals) == len(notes) and all(drive.result() for drive in drives)
 
     async def _adopt(self) -> Inheritance | None:
         try:
@@ -100,9 +120,16 @@ class Heir:
                 "a dead incarnation cannot be settled", incarnation=inheritance.incarnation.hex()
             )
 
-    async def _drive(self, inheritance: Inheritance, note: bytes) -> None:
-        async with self._driving:
-            await self._redriver.drive(note, inheritance)
+    async def _drive(self, inheritance: Inheritance, seal: UploadsSealed, note: bytes) -> bool:
+        """Return whether the upload is final; then its bytes may go."""
+        try:
+            async with self._driving:
+                await self._redriver.drive(note, inheritance)
+            await inheritance.delete([bundle.bundle_id for bundle in seal.bundles])
+        except Exception:  # The boundary of one upload: the others were promised as much.
+            log.exception("an accepted upload cannot be driven", seal_id=seal.seal_id.hex())
+            return False
+        return True
 
     async def _serve(self, inheritance: Inheritance, bundle_ids: Sequence[BundleId]) -> None:
         """Return when no seal can need these bundles any more."""
@@ -141,3 +168,17 @@ class Heir:
             else:
                 found.setdefault(header.seal_id, []).append(bundle_id)
         return found
+
+
+def _readable(notes: Mapping[SealId, bytes]) -> dict[SealId, UploadsSealed]:
+    """Return the seals of the notes that can be read; report the others."""
+    seals = {}
+    for seal_id, note in notes.items():
+        try:
+            seals[seal_id] = parse_note(note)
+        except EventInvalid:
+            log.exception(
+                "the note of an accepted upload cannot be read, and is kept aside",
+                seal_id=seal_id.hex(),
+            )
+    return seals

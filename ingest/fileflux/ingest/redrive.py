@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from fileflux.core.clock import Clock
-from fileflux.core.errors import FileFluxError
+from fileflux.core.errors import EventInvalid, FileFluxError
 from fileflux.core.ids import SealId, UploadId
 from fileflux.core.model import StorageClass
 from fileflux.core.telemetry import get_logger
@@ -132,8 +132,10 @@ class Redriver:
 
 def parse_note(record: bytes) -> UploadsSealed:
     """Return the seal of a note; raise EventInvalid."""
-    (event,) = decode_events(record)
-    assert isinstance(event, UploadsSealed), "a note holds a seal"
+    events = decode_events(record)
+    event = events[0] if len(events) == 1 else None
+    if not isinstance(event, UploadsSealed) or not event.changes:
+        raise EventInvalid("a note holds one seal of one upload")
     return event
 
 

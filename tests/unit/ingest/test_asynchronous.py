@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
+import structlog
 
 from fileflux.core.changes import AcceptAsync, Actor, Outcome, PutObject
 from fileflux.core.checksum import Buffer
@@ -19,7 +20,7 @@ from fileflux.ingest import redrive
 from fileflux.ingest.asynchronous import AsyncUploads
 from fileflux.ingest.inheritance import Heir
 from fileflux.ingest.memory_pipeline import MemoryWorld, open_memory_world
-from fileflux.ingest.redrive import Redriver
+from fileflux.ingest.redrive import NotedStaging, Redriver, parse_note
 from fileflux.ingest.upload import UploadIntent
 
 RNG = random.Random(99)
@@ -303,6 +304,80 @@ async def test_a_note_that_was_never_accepted_is_dropped() -> None:
 
             assert world.pipeline.applied == []
             assert former.staging.incarnation not in world.host.files
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x01\x90", b"rot", b"\x7f of a later version"])
+async def test_a_note_that_cannot_be_read_is_kept_aside_and_the_others_are_inherited(
+    damage: bytes,
+) -> None:
+    async with open_world() as former:
+        uploads = AsyncUploads(
+            former.engine,
+            staging=former.staging,
+            direct=former.pipeline,
+            states=former.pipeline,
+            redriver=redriver_of(former),
+        )
+        former.pipeline.moods = dict.fromkeys(NODES, "silent")
+        outcomes = [await accept(uploads, data) for data in (b"one", b"two", b"three")]
+        await kill(former, uploads)
+        notes = former.host.notes[former.staging.incarnation]
+        (bad,) = (s for s, n in notes.items() if bytes(outcomes[0].upload_id) in n)
+        (bundle,) = parse_note(notes[bad]).bundles
+        notes[bad] = damage
+
+        async with open_world(former=former) as world:
+            former.pipeline.moods.clear()
+            heir = Heir(
+                world.host, world.pipeline, redriver_of(world), clock=SystemClock(), seal_life_s=0
+            )
+            inheritance = await world.host.adopt()
+            assert inheritance is not None
+            with structlog.testing.capture_logs() as logs:
+                await heir.settle(inheritance)
+
+            states = [world.pipeline.async_states[o.upload_id] for o in outcomes]
+            assert states == ["accepted", "ok", "ok"]
+            assert notes == {bad: damage}
+            assert bundle.bundle_id in world.host.files[former.staging.incarnation]
+            assert [e["seal_id"] for e in logs if e["log_level"] == "error"] == [bad.hex()]
+
+
+async def test_an_upload_that_cannot_be_driven_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_world() as former:
+        uploads = AsyncUploads(
+            former.engine,
+            staging=former.staging,
+            direct=former.pipeline,
+            states=former.pipeline,
+            redriver=redriver_of(former),
+        )
+        former.pipeline.moods = dict.fromkeys(NODES, "silent")
+        outcomes = [await accept(uploads, data) for data in (b"one", b"two")]
+        await kill(former, uploads)
+
+        async with open_world(former=former) as world:
+            former.pipeline.moods.clear()
+            redriver = redriver_of(world)
+            real, ill = redriver.drive, bytes(outcomes[0].upload_id)
+
+            async def drive(note: bytes, staging: NotedStaging) -> None:
+                if ill in note:
+                    raise ValueError("our bug")
+                await real(note, staging)
+
+            monkeypatch.setattr(redriver, "drive", drive)
+            heir = Heir(world.host, world.pipeline, redriver, clock=SystemClock(), seal_life_s=0)
+            inheritance = await world.host.adopt()
+            assert inheritance is not None
+            await heir.settle(inheritance)
+
+            states = [world.pipeline.async_states[o.upload_id] for o in outcomes]
+            assert states == ["accepted", "ok"]
+            (note,) = world.host.notes[former.staging.incarnation].values()
+            assert ill in note
 
 
 async def test_other_bundles_of_the_dead_are_served_until_their_seal_settles() -> None:
