@@ -7,20 +7,26 @@ import base64
 import random
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from fileflux.core.batching import Batcher
 from fileflux.core.clock import Clock
+from fileflux.core.errors import FormatInvalid
+from fileflux.core.telemetry import get_logger
 from fileflux.ingest.auth import Credential
 from fileflux.ingest.basic import Account
 from fileflux.metadata.identity import decrypt_secret
 from fileflux.metadata.ports import MetadataReader
+
+log = get_logger(__name__)
 
 FRESH_S: Final = 2.0
 ENTRIES_MAX: Final = 10_000
 ACCESS_KEY_SIZE_MAX: Final = 128
 
 Found = TypeVar("Found")
+Loaded: TypeAlias = Credential | FormatInvalid | None
+"""FormatInvalid: the key is there, its secret cannot be decrypted. Nobody else's business."""
 
 
 class _Kept(Generic[Found]):
@@ -52,13 +58,18 @@ class DatabaseIdentities:
         self._master_key = master_key
         self._keys: _Kept[Credential] = _Kept(clock)
         self._accounts: _Kept[Account] = _Kept(clock)
-        self._loads: Batcher[str, Credential | None] = Batcher(self._load_keys, depth=4)
+        self._loads: Batcher[str, Loaded] = Batcher(self._load_keys, depth=4)
 
     async def secret_for(self, access_key: str) -> Credential | None:
         if len(access_key) > ACCESS_KEY_SIZE_MAX or not access_key.isascii():
             return None
         kept = self._keys.get(access_key)
-        return kept[0] if kept else await self._loads.submit(access_key)
+        if kept is not None:
+            return kept[0]
+        found = await self._loads.submit(access_key)
+        if isinstance(found, FormatInvalid):
+            raise found
+        return found
 
     async def account_named(self, name: str) -> Account | None:
         kept = self._accounts.get(name)
@@ -71,19 +82,24 @@ class DatabaseIdentities:
         self._accounts.put(name, found)
         return found
 
-    async def _load_keys(self, access_keys: Sequence[str]) -> list[Credential | None]:
-        known: dict[str, Credential | None] = {}
+    async def _load_keys(self, access_keys: Sequence[str]) -> list[Loaded]:
+        known: dict[str, Loaded] = {}
         for access_key in set(access_keys):
-            known[access_key] = await self._load_key(access_key)
-            self._keys.put(access_key, known[access_key])
+            known[access_key] = found = await self._load_key(access_key)
+            if not isinstance(found, FormatInvalid):
+                self._keys.put(access_key, found)
         return [known[access_key] for access_key in access_keys]
 
-    async def _load_key(self, access_key: str) -> Credential | None:
+    async def _load_key(self, access_key: str) -> Loaded:
         found = await self._reader.find_key(access_key)
         if found is None:
             return None
         key, user = found
-        secret = decrypt_secret(self._master_key, access_key, key.secret)
+        try:
+            secret = decrypt_secret(self._master_key, access_key, key.secret)
+        except FormatInvalid as error:
+            log.exception("an access key cannot be used", access_key=access_key)
+            return error
         return Credential(user.user_id, user.name, secret, user.is_root, key.active)
 
 
