@@ -85,6 +85,22 @@ async def test_gets_are_answered_in_their_order_whatever_is_missing(metadata: Me
     assert await metadata.reader.find_objects([]) == []
 
 
+@pytest.mark.parametrize("odd", ["nul\x00", "\ud800", "\U0010ffff", "'; --", "", "x" * 100_000])
+async def test_a_name_that_no_row_can_have_names_nothing_and_harms_nobody(
+    metadata: Metadata, odd: str
+) -> None:
+    bucket = await metadata.made_bucket()
+    put = metadata.maker.put(bucket, b"a")
+    await metadata.do(put)
+    reader = metadata.reader
+
+    found = await reader.find_objects([(odd, b"a"), (bucket.bucket, b"a"), (odd, b"a")])
+    assert [answer.row and answer.row.version_id for answer in found] == [None, put.upload_id, None]
+    assert (await reader.find_buckets([odd, bucket.bucket])).keys() == {bucket.bucket}
+    assert await reader.find_key(odd) is None
+    assert await reader.find_user(odd) is None
+
+
 async def test_objects_without_a_bundle_and_with_several_are_found(metadata: Metadata) -> None:
     maker, bucket = metadata.maker, await metadata.made_bucket()
     empty = maker.put(bucket, b"empty", manifest=Manifest())

@@ -65,10 +65,11 @@ async def find_source(
         raise NoSuchBucket(source.bucket)
     # The row that the bytes were found by, not a cached one: a name may have changed hands.
     authorize_bucket(call.principal, found.bucket)
-    if found.row is None:
+    row = found.current()
+    if row is None:
         raise NoSuchKey(source.bucket)
-    check_copy_source(call.headers, validators(found.row))
-    return found, found.row
+    check_copy_source(call.headers, validators(row))
+    return found, row
 
 
 async def _copy(

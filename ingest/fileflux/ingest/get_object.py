@@ -59,9 +59,10 @@ async def find_row(call: Call, deps: Dependencies) -> tuple[FoundObject, ObjectR
     if found.bucket is None or found.bucket.bucket_id != call.bucket.bucket_id:
         deps.buckets.forget(call.bucket.name)
         raise NoSuchBucket(call.bucket.name)
-    if found.row is None:
+    row = found.current()
+    if row is None:
         raise NoSuchKey(call.bucket.name)
-    return found, found.row
+    return found, row
 
 
 def validators(row: ObjectRow) -> Validators:

@@ -90,7 +90,8 @@ async def precheck(call: Call, deps: Dependencies, conditions: WriteConditions) 
     if found.bucket is None or found.bucket.bucket_id != call.bucket.bucket_id:
         deps.buckets.forget(call.bucket.name)
         raise NoSuchBucket(call.bucket.name)
-    etag = None if found.row is None else found.row.etag
+    current = found.current()
+    etag = None if current is None else current.etag
     if conditions.if_match is not None and etag is None:
         raise S3Error("NoSuchKey")
     if conditions.if_match not in (None, "*", etag):

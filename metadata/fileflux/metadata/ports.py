@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from fileflux.core.errors import FileFluxError
 from fileflux.core.ids import BucketId, BundleId, NodeId, SealId, UploadId, UserId
 from fileflux.core.model import Manifest
 from fileflux.metadata.rows import (
@@ -167,12 +168,20 @@ class Database(Protocol):
 class FoundObject:
     """One key's answer to a GET or HEAD, in one statement.
 
-    `replicas` holds, for every bundle of a small object, the nodes that committed it.
+    `replicas` holds, for every bundle of a small object, the nodes that committed it. `problem`:
+    there is a row, but nobody can read it; a value, since others were asked for beside it.
     """
 
     bucket: BucketRow | None
     row: ObjectRow | None
     replicas: Mapping[BundleId, tuple[NodeId, ...]]
+    problem: FileFluxError | None = None
+
+    def current(self) -> ObjectRow | None:
+        """Return the current version, None if there is none; raise `problem`."""
+        if self.problem is not None:
+            raise self.problem
+        return self.row
 
 
 @dataclass(frozen=True, slots=True)

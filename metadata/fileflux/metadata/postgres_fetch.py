@@ -10,13 +10,30 @@ from typing import Any, Final
 
 import asyncpg
 
-from fileflux.core.errors import MetadataBusy
+from fileflux.core.errors import Invalid, MetadataBusy
 from fileflux.metadata.postgres_pool import LOST, Connections
 from fileflux.metadata.queries import statement
 
 READ_TIMEOUT_S: Final = 5.0
 
 Records = list[asyncpg.Record]
+
+
+class ArgumentRefused(Invalid):
+    """A value that its column's type cannot hold, in a question that is nobody else's."""
+
+    code = "InvalidArgument"
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether a TEXT can hold it. A name that it cannot hold is the name of nothing.
+
+    Asked before a statement, since the database would refuse all that share it.
+    """
+    try:
+        return b"\x00" not in text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
 
 
 class StatementReader:
@@ -26,7 +43,10 @@ class StatementReader:
         self._connections = connections
 
     async def _fetch(self, name: str, *arguments: Any) -> Records:
-        """Run a statement; raise MetadataBusy when the database does not answer."""
+        """Run a statement; raise MetadataBusy when the database does not answer.
+
+        Raise ArgumentRefused for what its type cannot hold: reads compute nothing else.
+        """
         try:
             return await self._fetch_once(name, arguments)
         except (*LOST, asyncpg.SerializationError):
@@ -41,6 +61,9 @@ class StatementReader:
             connection = await self._connections.take()
             try:
                 found = await connection.fetch(statement(name), *arguments)
+            except asyncpg.DataError as error:
+                await self._connections.give_back(connection)
+                raise ArgumentRefused(f"{name}: {type(error).__name__}") from error
             except asyncpg.PostgresError:
                 await self._connections.give_back(connection)
                 raise

@@ -5,6 +5,7 @@ from typing import Final
 
 import asyncpg
 
+from fileflux.core.errors import Corrupt, FormatInvalid
 from fileflux.core.ids import BucketId, BundleId, NodeId, UploadId, UserId
 from fileflux.core.model import Manifest
 from fileflux.metadata.listing import (
@@ -15,6 +16,7 @@ from fileflux.metadata.listing import (
     prefix_end,
 )
 from fileflux.metadata.ports import FoundObject, ListedKeys
+from fileflux.metadata.postgres_fetch import is_storable
 from fileflux.metadata.postgres_loads import ID_RANGE_END
 from fileflux.metadata.postgres_pipeline_reader import PipelineReader
 from fileflux.metadata.rows import BucketRow, KeyRow, ObjectRow, PartRow, UploadRow, UserRow
@@ -37,15 +39,15 @@ class PostgresReader(PipelineReader):
     """The port `MetadataReader`: here what clients ask for, there what the pipeline does."""
 
     async def find_objects(self, wanted: Sequence[tuple[str, bytes]]) -> list[FoundObject]:
-        names, keys = zip(*wanted, strict=True) if wanted else ((), ())
-        numbers = list(range(len(wanted)))
+        asked = [(n, *pair) for n, pair in enumerate(wanted) if is_storable(pair[0])]
+        columns = [list(column) for column in zip(*asked, strict=True)] or [[], [], []]
         answers = [NOT_FOUND] * len(wanted)
-        for found in await self._fetch("find_objects", numbers, list(names), list(keys)):
+        for found in await self._fetch("find_objects", *columns):
             answers[found["n"]] = _found_object(found)
         return answers
 
     async def find_buckets(self, names: Sequence[str]) -> dict[str, BucketRow]:
-        found = await self._fetch("find_buckets", list(names))
+        found = await self._fetch("find_buckets", [name for name in names if is_storable(name)])
         return {record["name"]: bucket_row(record) for record in found}
 
     async def list_buckets(self, owner_id: UserId) -> list[BucketRow]:
@@ -125,10 +127,14 @@ class PostgresReader(PipelineReader):
         return uploads, groups, truncated or len(found) == limit
 
     async def find_key(self, access_key: str) -> tuple[KeyRow, UserRow] | None:
+        if not is_storable(access_key):
+            return None
         found = await self._fetch("find_key", access_key)
         return _key_with_user(found[0]) if found else None
 
     async def find_user(self, name: str) -> UserRow | None:
+        if not is_storable(name):
+            return None
         found = await self._fetch("find_user", name)
         return user_row(found[0]) if found else None
 
@@ -141,10 +147,19 @@ class PostgresReader(PipelineReader):
 
 
 def _found_object(found: asyncpg.Record) -> FoundObject:
-    row = None if found["key"] is None else object_row(found)
+    bucket = bucket_row(found, "b_")
+    try:
+        row = None if found["key"] is None else object_row(found)
+    except FormatInvalid as error:
+        return FoundObject(bucket=bucket, row=None, replicas={}, problem=_corrupt(found, error))
     nodes = found["nodes"]
     replicas = {} if nodes is None else {found["bundle_id"]: tuple(nodes)}
-    return FoundObject(bucket=bucket_row(found, "b_"), row=row, replicas=replicas)
+    return FoundObject(bucket=bucket, row=row, replicas=replicas)
+
+
+def _corrupt(found: asyncpg.Record, error: FormatInvalid) -> Corrupt:
+    names = f"bucket {found['bucket_id'].hex()}, version {found['version_id'].hex()}"
+    return Corrupt(f"an object's row cannot be read: {names}: {error}")
 
 
 def _grouped(
