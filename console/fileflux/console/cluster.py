@@ -12,11 +12,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from typing import Final
 
-from fileflux.console.backends import BackendServers
+from fileflux.console.backends import BACKEND_PORTS, BackendServers
 from fileflux.console.data_dir import DataDir
-from fileflux.console.port_choice import choose_ports
+from fileflux.console.interruption import Interrupted
+from fileflux.console.local_server import ServerNotStopped, Wait
+from fileflux.console.port_choice import ReservedPorts
 from fileflux.console.processes import ManagedProcess, ProcessList
 from fileflux.console.services import (
     Backends,
@@ -32,6 +35,7 @@ from fileflux.core.service import EXIT_SETTINGS
 READY_TIMEOUT_S: Final = 90.0
 STOP_TIMEOUT_S: Final = 35.0
 POLL_S: Final = 0.05
+HEALTH_TIMEOUT_S: Final = 2.0
 STARTS_MAX: Final = 3
 """A service that ends this often while it starts will not start."""
 OWN_PORTS: Final = ("ingest", "internal", "metrics", "ops")
@@ -44,15 +48,24 @@ class ClusterFailed(Exception):
 class Cluster:
     """Start, watch, hurt and stop the services. Synchronous: it only waits for others."""
 
-    def __init__(self, options: ClusterOptions, on_step: OnStep = ignore_steps) -> None:
+    def __init__(
+        self,
+        options: ClusterOptions,
+        on_step: OnStep = ignore_steps,
+        *,
+        wait: Wait = time.sleep,
+    ) -> None:
+        """`wait`: how it waits for others; raises Interrupted when nobody wants it any more."""
         self.options = options
         self._on_step = on_step
+        self._wait = wait
         self.data = DataDir(options.data_dir)
-        self.servers = BackendServers(options, self.data)
+        self.servers = BackendServers(options, self.data, wait=wait)
         self.services: dict[str, ManagedProcess] = {}
         self.ports: dict[str, int] = {}
         self.backends = Backends(kafka_bootstrap_servers="", database_url="")
         self._list = ProcessList(self.data.run / "processes.json")
+        self._reserved = ReservedPorts()
         self._restart_at: dict[str, float] = {}
 
     @property
@@ -65,14 +78,23 @@ class Cluster:
         try:
             self._stop_leftovers()
             self._start_all()
-        except BaseException:
-            self.stop()
+        except BaseException as error:
+            self._give_up(error)
             raise
+
+    def _give_up(self, error: BaseException) -> None:
+        """Nobody was told where we are: nothing is in flight that had to settle."""
+        try:
+            self.stop(at_once=isinstance(error, Interrupted))
+        except ServerNotStopped as left:
+            error.add_note(str(left))
 
     def _start_all(self) -> None:
         self.credentials = self.data.credentials()
         self._choose_ports()
-        self.backends = self.servers.start(self.credentials, self._on_step, remember=self._remember)
+        self.backends = self.servers.start(
+            self.credentials, self._on_step, ports=self.ports, remember=self._remember
+        )
         self._remember()
         write_surroundings(
             self.data.run,
@@ -99,9 +121,9 @@ class Cluster:
 
     def _choose_ports(self) -> None:
         nodes = [name for name in service_names(self.options) if name.startswith("node-")]
-        self.ports = choose_ports(
+        self.ports = self._reserved.choose(
             self.data.root / "ports.json",
-            [*nodes, *OWN_PORTS],
+            [*nodes, *OWN_PORTS, *BACKEND_PORTS],
             fixed={"ingest": self.options.port},
             host=self.options.host,
         )
@@ -119,8 +141,14 @@ class Cluster:
         env = common_env(self.options, self.credentials, self.backends)
         log_path = self.data.logs / f"{name}.log"
         with log_path.open("ab") as log:
-            done = subprocess.run(argv, env=env, stdout=log, stderr=log, check=False)  # noqa: S603
-        if done.returncode != 0:
+            process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)  # noqa: S603
+        try:
+            while process.poll() is None:
+                self._wait(POLL_S)
+        finally:
+            process.kill()  # A no-op when it has ended.
+            process.wait()
+        if process.returncode != 0:
             raise ClusterFailed(
                 f"{name} failed:\n{_tail(log_path.read_text(errors='replace'))}\nlog: {log_path}"
             )
@@ -147,7 +175,7 @@ class Cluster:
                 _start_again(service, starts_max)
             if self.health(name, "ready") is None:
                 return
-            time.sleep(POLL_S)
+            self._wait(POLL_S)
         raise ClusterFailed(
             f"{name} was not ready after {timeout_s:.0f} s ({self.health(name, 'ready')}).\n"
             f"{service.last_lines()}\nlog: {service.log_path}"
@@ -182,20 +210,26 @@ class Cluster:
             self._remember()
         return restarted
 
-    def stop(self) -> None:
-        """Ingest first, so that what is in flight settles; no process is left behind."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ingest first, so that what is in flight settles; no process is left behind.
+
+        `at_once` kills the services. Raise ServerNotStopped, with everything else stopped.
+        """
         order = ["ingest", "sequencer", "materializer", "placement"]
         rest = [name for name in self.services if name not in order]
         for names in (order[:1], order[1:], rest):
             stopping = [self.services[name] for name in names if name in self.services]
             deadline = time.monotonic() + STOP_TIMEOUT_S
             for service in stopping:
-                service.signal(15)
+                service.signal(9 if at_once else 15)
             for service in stopping:
                 service.wait_stopped(deadline)
-        self.servers.stop()
-        self._list.write({})
-        self.data.close()
+        try:
+            self.servers.stop()
+        finally:
+            self._list.write(self.servers.pids())  # The next start stops who is left.
+            self._reserved.release()
+            self.data.close()
 
 
 def _start_again(service: ManagedProcess, starts_max: int) -> None:
@@ -209,22 +243,22 @@ def _start_again(service: ManagedProcess, starts_max: int) -> None:
 
 
 def ask_health(url: str) -> str | None:
-    """None for a 200, else one line about why not."""
+    """None for a 200, else one line about why not. Whoever answers there may not be ours."""
     try:
-        with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310  # Our own loopback.
+        with urllib.request.urlopen(url, timeout=HEALTH_TIMEOUT_S) as answer:  # noqa: S310  # Ours.
             answer.read()
             return None
     except urllib.error.HTTPError as error:
-        return _problem(error.read())
-    except (OSError, ValueError) as error:
-        return f"does not answer ({error})"
+        return _problem(error)
+    except (OSError, ValueError, HTTPException) as error:
+        return f"does not answer ({error!r})"
 
 
-def _problem(body: bytes) -> str:
+def _problem(answer: urllib.error.HTTPError) -> str:
     try:
-        return str(json.loads(body).get("problem", "failing"))
-    except json.JSONDecodeError:
-        return "failing"
+        return str(json.loads(answer.read())["problem"])
+    except (OSError, ValueError, HTTPException, KeyError, TypeError):
+        return f"failing ({answer.code})"
 
 
 def _tail(text: str, count: int = 8) -> str:

@@ -19,7 +19,8 @@ from fileflux.console.cluster import Cluster
 from fileflux.console.commands_audit import trace_of
 from fileflux.console.demo_files import DemoFiles, collect
 from fileflux.console.demo_progress import DemoProgress
-from fileflux.console.dev import START_PROBLEMS
+from fileflux.console.dev import START_PROBLEMS, say_problem, stop_cluster
+from fileflux.console.interruption import Interrupted, Interruption
 from fileflux.console.services import ClusterOptions
 from fileflux.console.steps import Step
 from fileflux.console.upload_story import reasons_of, show_hops, show_places
@@ -43,30 +44,39 @@ def run_demo(
 ) -> int:
     """Return the exit code: 0 when there was no difference."""
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Nothing is left running behind us.
+    interruption = Interruption()
+    interruption.listen()
     out = Console(highlight=False)
-    cluster = Cluster(options, on_step=lambda one: _show_step(out, one))
+    cluster = Cluster(options, lambda one: _show_step(out, one), wait=interruption.wait)
     out.print("[bold]FileFlux demo[/bold]: starting the system")
     try:
         cluster.start()
-    except START_PROBLEMS as error:
-        out.print(f"[red]cannot start:[/red] {escape(str(error))}")
+    except (Interrupted, *START_PROBLEMS) as error:
+        say_problem(out, "cannot start", error)
         return 1
     try:
+        _end_on_signals(interruption)
         found = _collect(out, cluster, source, limits)
         bucket = f"{BUCKET}-{int(time.time())}"
         differences = _store_and_fetch(out, cluster, found, bucket, client_python)
         _tell(out, cluster, bucket, found)
     finally:
-        out.print("stopping …")
-        cluster.stop()
+        stopped = stop_cluster(cluster, out)
     seconds = time.monotonic() - began
     out.print(
         f"demo: {len(found.files)} files, {found.total_bytes} bytes, "
         f"{differences} differences, {seconds:.0f} seconds",
         soft_wrap=True,
     )
-    return 1 if differences else 0
+    return max(stopped, int(bool(differences)))
+
+
+def _end_on_signals(interruption: Interruption) -> None:
+    """From now on they end what we do at once: nothing is left running behind us."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interruption.is_asked_within(0.0):
+        raise KeyboardInterrupt
 
 
 def _show_step(out: Console, one: Step) -> None:

@@ -1,24 +1,20 @@
 """`fileflux dev`: the whole system in the foreground, tended until Ctrl-C."""
 
 import json
-import signal
 import sys
-import threading
 import time
-from types import FrameType
 from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
 
 from fileflux.console.cluster import Cluster, ClusterFailed, describe
-from fileflux.console.cockroach_server import CockroachStartFailed
 from fileflux.console.data_dir import DataDirProblem
+from fileflux.console.interruption import Interrupted, Interruption
 from fileflux.console.kafka_jars import KafkaJarsUnavailable
-from fileflux.console.kafka_server import KafkaStartFailed
+from fileflux.console.local_server import ServerNotStopped, ServerStartFailed
 from fileflux.console.port_choice import PortTaken
 from fileflux.console.postgres_home import NoPostgresPrograms
-from fileflux.console.postgres_server import PostgresStartFailed
 from fileflux.console.services import ClusterOptions
 from fileflux.console.status_view import StatusView
 from fileflux.console.steps import Step
@@ -26,57 +22,74 @@ from fileflux.console.steps import Step
 TEND_INTERVAL_S: Final = 0.5
 START_PROBLEMS: Final = (
     ClusterFailed,
-    CockroachStartFailed,
     DataDirProblem,
     KafkaJarsUnavailable,
-    KafkaStartFailed,
     NoPostgresPrograms,
     PortTaken,
-    PostgresStartFailed,
+    ServerNotStopped,
+    ServerStartFailed,
 )
 
 
-class Interrupted(Exception):
-    """Somebody asked us to stop while we were starting."""
-
-
 def run_dev(options: ClusterOptions, *, as_json: bool) -> int:
-    """Return the exit code: 0 after Ctrl-C or SIGTERM, 1 when it could not start or go on."""
+    """Return the exit code: 0 after Ctrl-C or SIGTERM, 1 when it could not start, go on or stop."""
     out = Console(stderr=as_json, highlight=False)
-    stopping = threading.Event()
-    _stop_on_signals(stopping)
-    cluster = Cluster(options, on_step=lambda one: _show_step(out, one, stopping))
+    interruption = Interruption()
+    interruption.listen()
+    cluster = Cluster(options, lambda one: _show_step(out, one), wait=interruption.wait)
     try:
         cluster.start()
-    except Interrupted:
-        return 0
+    except Interrupted as asked:
+        out.print("stopped while starting", *map(escape, notes_of(asked)))
+        return int(bool(notes_of(asked)))
     except START_PROBLEMS as error:
-        out.print(f"[red]cannot start:[/red] {escape(str(error))}")
+        say_problem(out, "cannot start", error)
         return 1
+    code = _run_started(cluster, out, interruption, as_json=as_json)
+    return max(code, stop_cluster(cluster, out))
+
+
+def _run_started(
+    cluster: Cluster, out: Console, interruption: Interruption, *, as_json: bool
+) -> int:
     try:
         _announce(cluster, out, as_json=as_json)
-        _tend(cluster, out, stopping)
+        _tend(cluster, out, interruption)
+    except Interrupted:  # While something was started again.
+        return 0
     except START_PROBLEMS as error:
-        out.print(f"[red]cannot go on:[/red] {escape(str(error))}")
+        say_problem(out, "cannot go on", error)
         return 1
-    finally:
-        out.print("stopping …")
-        cluster.stop()
-        out.print("stopped; the data is in", escape(str(cluster.data.root)))
+    except BaseException:
+        stop_cluster(cluster, out)
+        raise
     return 0
 
 
-def _stop_on_signals(stopping: threading.Event) -> None:
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
+def stop_cluster(cluster: Cluster, out: Console) -> int:
+    """Stop it and say so; return the exit code."""
+    out.print("stopping …")
+    try:
+        cluster.stop()
+    except ServerNotStopped as error:
+        say_problem(out, "not everything stopped", error)
+        return 1
+    out.print("stopped; the data is in", escape(str(cluster.data.root)))
+    return 0
 
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
+
+def say_problem(out: Console, what: str, error: BaseException) -> None:
+    out.print(f"[red]{what}:[/red] {escape(str(error))}")
+    for note in notes_of(error):
+        out.print(f"  {escape(note)}")
 
 
-def _show_step(out: Console, one: Step, stopping: threading.Event) -> None:
-    if stopping.is_set():
-        raise Interrupted
+def notes_of(error: BaseException) -> list[str]:
+    """What went wrong besides, such as a server that did not stop."""
+    return getattr(error, "__notes__", [])
+
+
+def _show_step(out: Console, one: Step) -> None:
     if one.state == "ended":
         out.print(f"  [green]✓[/green] {one.name} [dim]{one.detail} {one.seconds:.1f} s[/dim]")
     elif one.state == "failed":
@@ -94,10 +107,10 @@ def _announce(cluster: Cluster, out: Console, *, as_json: bool) -> None:
     out.print(f"  data        {escape(str(cluster.data.root))}\n")
 
 
-def _tend(cluster: Cluster, out: Console, stopping: threading.Event) -> None:
+def _tend(cluster: Cluster, out: Console, interruption: Interruption) -> None:
     view = StatusView(cluster, out) if sys.stdout.isatty() and out.is_terminal else None
     try:
-        while not stopping.wait(TEND_INTERVAL_S):
+        while not interruption.is_asked_within(TEND_INTERVAL_S):
             for name in cluster.tend():
                 line = f"{name} ended and was started again; log: {cluster.data.logs}"
                 (view.note if view else out.print)(f"{time.strftime('%H:%M:%S')} {line}")

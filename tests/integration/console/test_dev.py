@@ -186,6 +186,25 @@ def test_ctrl_c_leaves_no_process_behind(dev: Dev) -> None:
     assert [one.name for one in running if one.is_alive()] == []
 
 
+@pytest.mark.timeout(2 * SOON_S)
+@pytest.mark.parametrize("begun", ["kafka", "node-1"])
+def test_ctrl_c_during_the_start_is_heard_at_once_and_leaves_no_process(
+    server_dir: Path, cache_dir: Path, begun: str
+) -> None:
+    """A start may take minutes on a loaded machine: nobody waits for its next step."""
+    dev = Dev(server_dir / f"given-up-{begun}", cache_dir)
+    process = dev.spawn("--port", "0")
+    _wait(lambda: dev.pid_of(begun) != 0)
+    running = dev.processes()
+
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=SOON_S / 6)
+
+    assert process.returncode == 0
+    assert "stopped while starting" in said
+    assert [one.name for one in running if one.is_alive()] == []
+
+
 def test_a_port_that_is_taken_is_said_with_what_to_do(server_dir: Path, cache_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as somebody:
         port = somebody.getsockname()[1]

@@ -1,11 +1,17 @@
 """How the local system waits for its services: who ends while it starts gets another chance."""
 
+import os
+import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from fileflux.console.cluster import STARTS_MAX, Cluster, ClusterFailed
+from fileflux.console.cluster import STARTS_MAX, Cluster, ClusterFailed, ask_health
+from fileflux.console.data_dir import DataDir
+from fileflux.console.interruption import Interrupted, Interruption
+from fileflux.console.local_server import ServerNotStopped
 from fileflux.console.processes import ManagedProcess
 from fileflux.console.services import ClusterOptions
 from fileflux.core.service import EXIT_SETTINGS
@@ -74,3 +80,87 @@ def test_wrong_settings_are_said_at_once(cluster: Cluster, tmp_path: Path) -> No
         cluster.wait_ready("slow")
 
     assert service.starts == 1
+
+
+def test_who_does_not_want_the_system_any_more_waits_no_longer(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while a service starts, which may take a minute and a half."""
+    interruption = Interruption()
+    monkeypatch.setattr(cluster, "_wait", interruption.wait)
+
+    def ask_and_wait(*_: str) -> str:
+        interruption.ask()
+        return "starting"
+
+    monkeypatch.setattr(cluster, "health", ask_and_wait)
+    cluster.data.open()
+    service = _start(cluster, tmp_path, failures=0)
+
+    with pytest.raises(Interrupted):
+        cluster.wait_ready("slow")
+
+    cluster.stop(at_once=True)
+    assert not service.is_running
+
+
+def test_a_migration_that_nobody_waits_for_is_ended(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interruption = Interruption()
+    interruption.ask()
+    monkeypatch.setattr(cluster, "_wait", interruption.wait)
+    cluster.data.open()
+    cluster.credentials = cluster.data.credentials()
+
+    with pytest.raises(Interrupted):
+        cluster._run_once("migrate", [sys.executable, "-c", "import time; time.sleep(600)"])
+
+    cluster.data.close()
+
+
+def test_a_server_that_does_not_stop_is_said_and_found_by_the_next_start(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything else is stopped, and the directory is free."""
+
+    def refuse() -> None:
+        raise ServerNotStopped("cannot stop kafka")
+
+    cluster.data.open()
+    monkeypatch.setattr(cluster.servers, "stop", refuse)
+    monkeypatch.setattr(cluster.servers, "pids", lambda: {"kafka": os.getpid()})
+    with pytest.raises(ServerNotStopped):
+        cluster.stop()
+
+    assert [one.name for one in cluster._list.read()] == ["kafka"]
+    again = DataDir(cluster.data.root)
+    again.open()
+    again.close()
+
+
+GARBAGE = {
+    "nonsense": b"no HTTP at all\r\n\r\n",
+    "half a header": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+    "a list": b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\n[]",
+    "no text": b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\n\xff\xff",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE.keys())
+def test_a_stranger_on_a_port_of_ours_is_not_healthy_and_breaks_nothing(answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=_answer_once, args=(server, answer))
+        thread.start()
+        said = ask_health(f"http://127.0.0.1:{server.getsockname()[1]}/health/ready")
+        thread.join()
+
+    assert said
+
+
+def _answer_once(server: socket.socket, answer: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65_536)
+        connection.sendall(answer)

@@ -1,7 +1,6 @@
 """Small pieces of the local system: ports, processes found again, demo files, metrics."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -10,24 +9,8 @@ from pathlib import Path
 import pytest
 
 from fileflux.console.demo_files import LARGEST, MADE_SIZES, collect
-from fileflux.console.port_choice import PortTaken, choose_ports
 from fileflux.console.processes import ManagedProcess, ProcessList, start_time
 from fileflux.console.status_view import sum_metrics
-
-
-def test_ports_stay_the_same_for_the_next_start(tmp_path: Path) -> None:
-    stored = tmp_path / "ports.json"
-    first = choose_ports(stored, ["a", "b"], fixed={}, host="127.0.0.1")
-
-    assert choose_ports(stored, ["a", "b"], fixed={}, host="127.0.0.1") == first
-    assert first["a"] != first["b"]
-
-
-def test_a_taken_port_is_refused_with_advice(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(PortTaken, match="--port"):
-            choose_ports(tmp_path / "p", ["s3"], fixed={"s3": port}, host="127.0.0.1")
 
 
 def test_a_leftover_is_stopped_and_a_stranger_with_its_pid_is_not(tmp_path: Path) -> None:
