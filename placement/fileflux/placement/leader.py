@@ -1,11 +1,16 @@
 """What the leading worker does with what Faust reads: heartbeats in, maps out.
 
-All workers run this; the one that Faust gave the heartbeats' partition to leads. Two leaders for a
-moment are harmless: epochs rise, readers keep the highest. A leader first hears its own echo, so it
-knows that it has read all that was sent before it led, and later that Faust still reads at all:
-Faust may stay stuck after a rebalance or a broker's restart while its process looks well.
+All workers run this; the one that Faust gave the heartbeats' partition to leads. A leader first
+hears its own echo, so it knows that it has read all that was sent before it led, and later that
+Faust still reads at all: Faust may stay stuck after a rebalance or a broker's restart while its
+process looks well.
+
+Two leaders for a moment are harmless: epochs rise, readers keep the highest. A leader that reads
+another's map stops until it heard a new echo, and then publishes above it. So the one that Faust
+feeds has the last word, and a former leader that woke up is quiet.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -36,6 +41,8 @@ STEP_INTERVAL_S: Final = 0.25
 ECHO_INTERVAL_S: Final = 2.0
 ECHO_LATE_S: Final = 15.0
 """An echo that the broker took and Faust did not give us for so long: Faust is stuck."""
+OWN_MAPS_KEPT: Final = 64
+"""More than the view can be behind: a map is published once a second at most."""
 NOBODY_LEADS_S: Final = 90.0
 """Three repeats of the map are missing: as a stand-by we should be leading, and are not."""
 
@@ -71,6 +78,9 @@ class Leader:
         self._is_assigned = False
         self._is_new = False
         self._is_caught_up = False
+        self._is_proven = False
+        self._term = 0
+        self._own_maps: deque[tuple[int, int]] = deque(maxlen=OWN_MAPS_KEPT)
         self._echo_number = 0
         self._first_echo = 0
         self._echo_sent_at_s = float("-inf")
@@ -87,8 +97,10 @@ class Leader:
             return
         log.info("placement leads" if leads else "placement stands by", worker=self._name)
         self._is_assigned = leads
+        self._term += 1
         self._is_new = leads
         self._is_caught_up = False
+        self._is_proven = False
         self._first_echo = self._echo_number + 1
         self._echo_sent_at_s = float("-inf")
         self._unheard = None
@@ -120,11 +132,13 @@ class Leader:
 
     async def step(self) -> None:
         """Do what is due now. Raise BrokerUnavailable."""
+        if self._is_overruled():
+            self._prove_again()
         if self._is_assigned and self._is_new:
             await self._take_over()
-        if self._is_assigned:
+        if self._is_assigned and not self._is_new:
             await self._echo_when_due()
-        if self._is_assigned and self._is_caught_up:
+        if self._is_assigned and not self._is_new and self._is_proven:
             await self._publish_when_due()
 
     def problem(self) -> str | None:
@@ -147,6 +161,7 @@ class Leader:
             self._unheard = None
         if self._is_assigned and echo.number >= self._first_echo:
             self._is_caught_up = True
+            self._is_proven = True
 
     async def _echo_when_due(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -169,12 +184,32 @@ class Leader:
             raise
 
     async def _take_over(self) -> None:
+        """Go on from the last map. Done again if Faust took the partition away meanwhile."""
+        term = self._term
         await self._view.catch_up()
+        if term != self._term:
+            return
         last = self._view.current.decided
+        self._own_maps.append((last.epoch, last.at_us))
         self._intents.assume(last)
         self._maker.take_over(last if last.epoch else None, now_s=self._clock.monotonic_s())
         self._is_new = False
         log.info("placement takes over", worker=self._name, last_epoch=last.epoch)
+
+    def _is_overruled(self) -> bool:
+        """Whether readers keep a map that is neither ours nor the one that we went on from."""
+        if not self._is_assigned or self._is_new:
+            return False
+        kept = self._view.current.decided
+        return (kept.epoch, kept.at_us) not in self._own_maps
+
+    def _prove_again(self) -> None:
+        """Lead again from that map, after an echo that only the fed one of two leaders hears."""
+        kept = self._view.current
+        log.warning("readers keep a map that is not ours", worker=self._name, epoch=kept.epoch)
+        self._is_new = True
+        self._is_proven = False
+        self._first_echo = self._echo_number + 1
 
     async def _publish_when_due(self) -> None:
         proposal = self._maker.due(
@@ -187,8 +222,10 @@ class Leader:
         failpoint("placement.before_publish")
         await self._publisher.publish(PLACEMENT_MAP, encode_events([proposal.decided]), partition=0)
         failpoint("placement.after_publish")
+        decided = proposal.decided
+        self._own_maps.append((decided.epoch, decided.at_us))
         self._maker.published(proposal, now_s=self._clock.monotonic_s())
-        _show(proposal.decided)
+        _show(decided)
 
 
 def _show(decided: PlacementDecided) -> None:

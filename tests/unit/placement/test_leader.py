@@ -1,5 +1,6 @@
 """The leading worker, on a broker in memory and without Faust: `deliver` stands in for it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -77,6 +78,14 @@ class World:
     def echoes(self) -> list[StreamEchoed]:
         events = [e for r in self.broker.records(NODES_HEARTBEATS) for e in decode_events(r.value)]
         return [event for event in events if isinstance(event, StreamEchoed)]
+
+
+async def haunt(broker: MemoryBroker, *epochs: int) -> None:
+    """Publish maps without nodes, as a former leader that does not know better."""
+    publisher = await broker.safe_publisher()
+    for epoch in epochs:
+        made = PlacementDecided(epoch=epoch, at_us=1, nodes=(), classes=())
+        await publisher.publish(PLACEMENT_MAP, encode_events([made]), partition=0)
 
 
 async def speak(broker: MemoryBroker, nodes: int) -> None:
@@ -173,6 +182,85 @@ async def test_a_worker_that_lost_the_partition_is_quiet(world: World) -> None:
     await worker.steps(60, nodes=3)
 
     assert len(world.maps()) == count
+
+
+async def test_a_former_leaders_map_is_replaced_within_seconds(world: World) -> None:
+    """It was asleep, woke up and published: readers keep the higher epoch, which was its own."""
+    worker = await world.worker("w1")
+    worker.leader.assigned(leads=True)
+    await worker.steps(5, nodes=3)
+    await haunt(world.broker, *range(2, 9))
+    await worker.view.catch_up()
+    assert worker.view.current.epoch == 8
+    await worker.steps(5, nodes=3)
+    await worker.view.catch_up()
+
+    assert [node.state for node in worker.view.current.nodes] == ["alive"] * 3
+    assert worker.view.current.epoch == 9
+
+
+async def test_a_leader_that_slept_says_nothing_before_it_heard_its_own_echo_again(
+    world: World,
+) -> None:
+    first, second = await world.worker("w1"), await world.worker("w2")
+    first.leader.assigned(leads=True)
+    await first.steps(5, nodes=3)
+    second.leader.assigned(leads=True)
+    await second.steps(5, nodes=3)
+    await first.view.catch_up()
+    count = len(world.maps())
+    for _ in range(100):
+        world.clock.advance(1)
+        await first.leader.step()
+
+    assert len(world.maps()) == count
+    assert "Faust" in str(first.leader.problem())
+
+
+async def test_a_leader_that_was_revoked_while_it_read_the_last_map_reads_it_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever led in between may have published above what it read."""
+    worker = await world.worker("w1")
+    await haunt(world.broker, 10)
+    read, real = asyncio.Event(), worker.view.catch_up
+
+    async def slow_catch_up() -> None:
+        await real()
+        await read.wait()
+
+    monkeypatch.setattr(worker.view, "catch_up", slow_catch_up)
+    worker.leader.assigned(leads=True)
+    taking_over = asyncio.create_task(worker.leader.step())
+    while worker.view.current.epoch != 10:
+        await asyncio.sleep(0)
+    worker.leader.assigned(leads=False)
+    worker.leader.assigned(leads=True)
+    read.set()
+    await taking_over
+    assert world.echoes() == [], "it does not lead before it read the last map"
+    await haunt(world.broker, 20)
+    await worker.steps(4, nodes=3)
+
+    ours = [made.epoch for made in world.maps() if made.nodes]
+    assert ours[0] == 21
+
+
+async def test_a_leader_that_was_revoked_while_it_read_the_last_map_stands_by(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await world.worker("w1")
+    read = asyncio.Event()
+    monkeypatch.setattr(worker.view, "catch_up", read.wait)
+    worker.leader.assigned(leads=True)
+    taking_over = asyncio.create_task(worker.leader.step())
+    await asyncio.sleep(0)
+    worker.leader.assigned(leads=False)
+    read.set()
+    await taking_over
+    await worker.steps(40, nodes=3)
+
+    assert (world.maps(), world.echoes()) == ([], [])
 
 
 async def test_poison_among_heartbeats_is_dropped(world: World) -> None:
