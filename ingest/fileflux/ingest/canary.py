@@ -16,7 +16,7 @@ from fileflux.core.model import Manifest, ObjectMeta
 from fileflux.core.telemetry import CANARY_OK, CANARY_SECONDS, get_logger
 from fileflux.ingest.dependencies import Dependencies
 from fileflux.ingest.root_user import ROOT_ID, ROOT_NAME
-from fileflux.ingest.upload import UploadIntent
+from fileflux.ingest.upload_target import UploadTarget
 from fileflux.metadata.rows import BucketRow
 
 log = get_logger(__name__)
@@ -87,31 +87,15 @@ class Canary:
             return await self._deps.buckets.find(BUCKET)
 
     async def _put(self, bucket: BucketRow, body: bytes) -> None:
-        classes = self._deps.classes  # The bucket's may have left the settings since.
-        storage_class = classes.get(bucket.storage_class) or classes[self._deps.default_class]
-        intent = UploadIntent(
-            upload_id=self._deps.new_upload_id(),
-            bucket_id=bucket.bucket_id,
-            bucket=BUCKET,
-            key=self._key,
-            storage_class=storage_class,
-            received_us=self._deps.clock.now_us(),
-            declared_size=len(body),
+        storage_class = self._deps.storage_class(bucket.storage_class)
+        target = UploadTarget(
+            bucket=bucket, key=self._key, storage_class=storage_class, **self._who()
         )
 
         def finish(size: int, manifest: Manifest) -> PutObject:
-            return PutObject(
-                bucket_id=bucket.bucket_id,
-                bucket=BUCKET,
-                key=self._key,
-                size=size,
-                etag="canary",
-                meta=ObjectMeta(),
-                manifest=manifest,
-                storage_class=storage_class.name,
-                **{**self._who(), "upload_id": intent.upload_id},
-            )
+            return target.put_object(size, manifest, etag="canary", meta=ObjectMeta())
 
+        intent = target.intent(len(body))
         outcome = await self._deps.engine.write(_once(body), intent=intent, finish=finish)
         if not outcome.ok:
             raise NoSuchBucket(f"the canary's PUT was refused: {outcome.status}")

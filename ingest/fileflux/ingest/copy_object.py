@@ -21,11 +21,11 @@ from fileflux.ingest.get_object import validators
 from fileflux.ingest.header_policy import replaces_metadata
 from fileflux.ingest.names import check_version_id
 from fileflux.ingest.object_headers import stored_headers
-from fileflux.ingest.put_object import class_of, precheck, settled
+from fileflux.ingest.put_object import precheck, settled
 from fileflux.ingest.reading import ObjectBody
 from fileflux.ingest.s3_errors import S3Error
 from fileflux.ingest.s3_xml import copy_object_result
-from fileflux.ingest.upload import UploadIntent
+from fileflux.ingest.upload_target import object_target
 from fileflux.metadata.ports import FoundObject
 from fileflux.metadata.rows import ObjectRow
 
@@ -78,7 +78,7 @@ async def _copy(
     meta = _new_meta(call, source, row)
     if row.size > COPY_BYTES_MAX:
         raise S3Error("InvalidRequest", "The source is larger than 5 GiB: copy it in parts.")
-    if class_of(call, deps).name != row.storage_class:
+    if deps.storage_class(call.bucket.storage_class).name != row.storage_class:
         return await _put_again(call, deps, found, row, meta or row.meta)
     return await deps.direct.submit(
         CopyObject(
@@ -122,39 +122,17 @@ async def _put_again(
     call: Call, deps: Dependencies, found: FoundObject, row: ObjectRow, meta: ObjectMeta
 ) -> Outcome:
     """Another class stores it otherwise: read the bytes, write them as an upload."""
-    storage_class = class_of(call, deps)
-    upload_id = deps.new_upload_id()
-    intent = UploadIntent(
-        upload_id=upload_id,
-        bucket_id=call.bucket.bucket_id,
-        bucket=call.bucket.name,
-        key=call.key,
-        storage_class=storage_class,
-        received_us=call.received_us,
-        declared_size=row.size,
-    )
+    target = object_target(call, deps)
 
     def finish(size: int, manifest: Manifest) -> PutObject:
-        return PutObject(
-            upload_id=upload_id,
-            actor=call.actor,
-            at_us=call.received_us,
-            bucket_id=call.bucket.bucket_id,
-            bucket=call.bucket.name,
-            key=call.key,
-            size=size,
-            etag=row.etag,
-            meta=meta,
-            manifest=manifest,
-            storage_class=storage_class.name,
-            conditions=write_conditions(call.headers),
-        )
+        conditions = write_conditions(call.headers)
+        return target.put_object(size, manifest, etag=row.etag, meta=meta, conditions=conditions)
 
     async with (
-        deps.admission.upload(row.size, storage_class),
+        deps.admission.upload(row.size, target.storage_class),
         aclosing(await _bytes_of(deps, found, row)) as body,
     ):
-        return await deps.engine.write(body, intent=intent, finish=finish)
+        return await deps.engine.write(body, intent=target.intent(row.size), finish=finish)
 
 
 async def _bytes_of(

@@ -43,5 +43,9 @@ class Dependencies:
         """The Argon2 hash to store; raise SlowDown when too many are made."""
         return await self.passwords.hash(password)
 
+    def storage_class(self, name: str) -> StorageClass:
+        """The class of this name; one that left the settings falls back to the default."""
+        return self.classes.get(name) or self.classes[self.default_class]
+
     def new_upload_id(self) -> UploadId:
         return UploadId(new_id(self.rng))

@@ -20,7 +20,7 @@ from fileflux.ingest.object_headers import (
     stored_headers,
 )
 from fileflux.ingest.operations import XML_BYTES_MAX
-from fileflux.ingest.put_object import class_of, meta_of, put_answer, settled
+from fileflux.ingest.put_object import meta_of, put_answer, settled
 from fileflux.ingest.s3_errors import S3Error
 from fileflux.ingest.s3_listings import list_parts_result
 from fileflux.ingest.s3_xml import (
@@ -28,7 +28,7 @@ from fileflux.ingest.s3_xml import (
     create_multipart_result,
     parse_complete,
 )
-from fileflux.ingest.upload import UploadIntent
+from fileflux.ingest.upload_target import part_target
 from fileflux.metadata.rows import UploadRow
 
 
@@ -44,7 +44,7 @@ async def create_multipart_upload(call: Call, deps: Dependencies) -> Answer:
         bucket=call.bucket.name,
         key=call.key,
         meta=stored_headers(call.headers),
-        storage_class=class_of(call, deps).name,
+        storage_class=deps.storage_class(call.bucket.storage_class).name,
         checksum_algorithm=algorithm,
         checksum_type=kind,
     )
@@ -59,36 +59,14 @@ async def upload_part(call: Call, deps: Dependencies) -> Answer:
     upload = await open_upload(call, deps)
     number = parse_part_number(call.request.param("partNumber"))
     body = call.body(deps.clock)
-    storage_class = class_of(call, deps)
-    intent = UploadIntent(
-        upload_id=deps.new_upload_id(),
-        bucket_id=call.bucket.bucket_id,
-        bucket=call.bucket.name,
-        key=call.key,
-        storage_class=storage_class,
-        received_us=call.received_us,
-        multipart_id=upload.upload_id,
-        part_number=number,
-        declared_size=body.plan.size,
-    )
+    target = part_target(call, deps, upload, number)
 
     def finish(size: int, manifest: Manifest) -> PutPart:
-        return PutPart(
-            upload_id=intent.upload_id,
-            actor=call.actor,
-            at_us=call.received_us,
-            bucket_id=intent.bucket_id,
-            bucket=intent.bucket,
-            key=intent.key,
-            multipart_id=upload.upload_id,
-            part_number=number,
-            size=size,
-            etag=body.result.md5_hex,
-            meta=meta_of(ObjectMeta(), body),
-            manifest=manifest,
-        )
+        meta = meta_of(ObjectMeta(), body)
+        return target.put_part(size, manifest, etag=body.result.md5_hex, meta=meta)
 
-    async with deps.admission.upload(body.plan.size, storage_class):
+    async with deps.admission.upload(body.plan.size, target.storage_class):
+        intent = target.intent(body.plan.size)
         outcome = await deps.engine.write(aiter(body), intent=intent, finish=finish)
     return put_answer(settled(call, deps, outcome))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from fileflux.core.changes import Outcome, PutObject
 from fileflux.core.errors import NoSuchBucket, PreconditionFailed
-from fileflux.core.model import Manifest, ObjectMeta, StorageClass, WriteConditions
+from fileflux.core.model import Manifest, ObjectMeta, WriteConditions
 from fileflux.ingest.body import BodyReader
 from fileflux.ingest.call import Answer, Call
 from fileflux.ingest.conditions import write_conditions
@@ -12,6 +12,7 @@ from fileflux.ingest.dependencies import Dependencies
 from fileflux.ingest.object_headers import checksum_headers, stored_headers
 from fileflux.ingest.s3_errors import S3Error, outcome_error
 from fileflux.ingest.upload import Finish, UploadIntent
+from fileflux.ingest.upload_target import object_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,39 +41,15 @@ def prepare_put(call: Call, deps: Dependencies) -> StoreRequest:
     stored = stored_headers(call.headers)
     conditions = write_conditions(call.headers)
     body = call.body(deps.clock)
-    intent = UploadIntent(
-        upload_id=deps.new_upload_id(),
-        bucket_id=call.bucket.bucket_id,
-        bucket=call.bucket.name,
-        key=call.key,
-        storage_class=class_of(call, deps),
-        received_us=call.received_us,
-        declared_size=body.plan.size,
-    )
+    target = object_target(call, deps)
 
     def finish(size: int, manifest: Manifest) -> PutObject:
-        return PutObject(
-            upload_id=intent.upload_id,
-            actor=call.actor,
-            at_us=call.received_us,
-            bucket_id=intent.bucket_id,
-            bucket=intent.bucket,
-            key=intent.key,
-            size=size,
-            etag=body.result.md5_hex,
-            meta=meta_of(stored, body),
-            manifest=manifest,
-            storage_class=intent.storage_class.name,
-            conditions=conditions,
+        meta = meta_of(stored, body)
+        return target.put_object(
+            size, manifest, etag=body.result.md5_hex, meta=meta, conditions=conditions
         )
 
-    return StoreRequest(body, intent, finish, conditions)
-
-
-def class_of(call: Call, deps: Dependencies) -> StorageClass:
-    """The bucket's storage class; a class that left the settings falls back to the default."""
-    found = deps.classes.get(call.bucket.storage_class)
-    return found or deps.classes[deps.default_class]
+    return StoreRequest(body, target.intent(body.plan.size), finish, conditions)
 
 
 def meta_of(stored: ObjectMeta, body: BodyReader) -> ObjectMeta:

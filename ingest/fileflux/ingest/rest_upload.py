@@ -13,9 +13,9 @@ from fileflux.core.model import Manifest, ObjectMeta
 from fileflux.ingest.body import BodyReader
 from fileflux.ingest.call import Call
 from fileflux.ingest.dependencies import Dependencies
-from fileflux.ingest.put_object import class_of, settled
+from fileflux.ingest.put_object import settled
 from fileflux.ingest.s3_errors import S3Error
-from fileflux.ingest.upload import UploadIntent
+from fileflux.ingest.upload_target import object_target
 
 FIELD: Final = b"file"
 FIELD_NAME_SIZE_MAX: Final = 256
@@ -45,35 +45,16 @@ async def put_form_file(call: Call, deps: Dependencies, key: bytes) -> StoredFil
     form = _Form()
     body = call.body(deps.clock)
     digests = DigestSet({Algorithm.MD5, Algorithm.CRC64NVME})
-    storage_class = class_of(call, deps)
-    intent = UploadIntent(
-        upload_id=deps.new_upload_id(),
-        bucket_id=call.bucket.bucket_id,
-        bucket=call.bucket.name,
-        key=key,
-        storage_class=storage_class,
-        received_us=call.received_us,
-    )
+    target = object_target(call, deps, key)
     made: dict[Algorithm, bytes] = {}
 
     def finish(size: int, manifest: Manifest) -> PutObject:
-        return PutObject(
-            upload_id=intent.upload_id,
-            actor=call.actor,
-            at_us=call.received_us,
-            bucket_id=intent.bucket_id,
-            bucket=intent.bucket,
-            key=key,
-            size=size,
-            etag=made[Algorithm.MD5].hex(),
-            meta=_meta(form, made),
-            manifest=manifest,
-            storage_class=storage_class.name,
-        )
+        etag = made[Algorithm.MD5].hex()
+        return target.put_object(size, manifest, etag=etag, meta=_meta(form, made))
 
-    async with deps.admission.upload(body.plan.size, storage_class):
+    async with deps.admission.upload(body.plan.size, target.storage_class):
         pieces = _file_pieces(call, body, form, digests, made)
-        outcome = await deps.engine.write(pieces, intent=intent, finish=finish)
+        outcome = await deps.engine.write(pieces, intent=target.intent(), finish=finish)
     outcome = settled(call, deps, outcome)
     return StoredFile(outcome.etag, outcome.size)
 

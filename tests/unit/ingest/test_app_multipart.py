@@ -10,10 +10,12 @@ from tests.model.asgi_client import Response
 from tests.model.s3_caller import Caller
 from tests.model.s3_world import ALICE, BOB, S3World
 
-from fileflux.core.ids import UploadId
+from fileflux.core.changes import Actor, ConfigureBucket
+from fileflux.core.ids import UploadId, new_id
 from fileflux.core.model import MIB, Manifest
 from fileflux.ingest.app import S3App
 from fileflux.ingest.bucket_directory import BucketDirectory
+from fileflux.metadata.rows import PartRow
 
 PART = 5 * MIB
 
@@ -364,3 +366,63 @@ async def test_a_get_whose_object_is_replaced_under_it_sends_the_new_one(
     got = await alice("GET", "/photos/big")
 
     assert (got.status, got.body) == (200, b"the new one")
+
+
+async def change_class(world: S3World, bucket: str, name: str) -> None:
+    """Let a bucket have another storage class from now on."""
+    row = await world.deps.buckets.find(bucket)
+    change = ConfigureBucket(
+        upload_id=UploadId(new_id(random.SystemRandom())),
+        actor=Actor(ALICE.user_id, "alice", ""),
+        at_us=world.clock.now_us(),
+        bucket_id=row.bucket_id,
+        bucket=bucket,
+        entries={"class": name},
+    )
+    assert (await world.submit(change)).ok
+    world.deps.buckets.forget(bucket)
+
+
+def wanted_replicas(world: S3World, parts: Sequence[PartRow]) -> list[int]:
+    bundle_ids = [chunk.bundle_id for part in parts for chunk in part.manifest.chunks]
+    bundles = world.database.tables.rows("bundles")
+    return [bundles[(bundle_id,)].wanted for bundle_id in bundle_ids]
+
+
+async def test_parts_are_stored_as_their_upload_began_whatever_the_bucket_says_since(
+    s3_world: S3World, alice: Caller
+) -> None:
+    upload_id = await begin(alice)
+    await put_part(alice, upload_id, 1, _bytes(PART))
+    await change_class(s3_world, "photos", "single")
+    etag = await put_part(alice, upload_id, 2, b"the rest")
+    parts = await s3_world.reader.list_parts(
+        UploadId(bytes.fromhex(upload_id)), after=0, max_parts=9
+    )
+
+    assert wanted_replicas(s3_world, parts) == [3, 3]
+    assert parts[1].etag == etag.strip('"')
+
+
+@pytest.mark.parametrize("size", [0, 10, PART + 3])
+async def test_a_copied_part_of_another_class_is_stored_as_its_upload_wants(
+    s3_world: S3World, alice: Caller, size: int
+) -> None:
+    data = _bytes(size)
+    await alice("PUT", "/cheap", {"x-fileflux-class": "single"})
+    await alice("PUT", "/cheap/source", {}, data)
+    upload_id = await begin(alice)
+    target = f"/photos/big?partNumber=1&uploadId={upload_id}"
+    copied = await alice("PUT", target, {"x-amz-copy-source": "/cheap/source"})
+    assert copied.status == 200, copied.body
+    etag = copied.xml().findtext("ETag") or ""
+    parts = await s3_world.reader.list_parts(
+        UploadId(bytes.fromhex(upload_id)), after=0, max_parts=9
+    )
+    await complete(alice, upload_id, {1: etag})
+
+    assert etag.strip('"') == hashlib.md5(data).hexdigest()
+    assert copied.xml().findtext("ChecksumCRC64NVME") is not None
+    assert set(wanted_replicas(s3_world, parts)) == ({3} if size else set())
+    assert (await alice("GET", "/photos/big")).body == data
+    assert s3_world.is_idle()
