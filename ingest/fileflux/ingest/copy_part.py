@@ -2,13 +2,15 @@
 
 They are read once for the part's ETag and checksum, which S3's clients compare, and not stored
 again: the manifest names (chunk, start, length), and the part becomes a holder of the content.
+Bytes of another storage class than the upload's are stored again, as the upload's class wants.
 """
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
-from fileflux.core.changes import CopyPart, Outcome
-from fileflux.core.checksum import Algorithm, DigestSet, to_base64
+from fileflux.core.changes import CopyPart, Outcome, PutPart
+from fileflux.core.checksum import Algorithm, Buffer, DigestSet, to_base64
 from fileflux.core.errors import NodeUnreachable
 from fileflux.core.model import Chunk, Manifest, ObjectMeta
 from fileflux.ingest.call import Answer, Call
@@ -21,6 +23,7 @@ from fileflux.ingest.put_object import settled
 from fileflux.ingest.ranges import COPY_RANGE, ByteRange, parse_copy_range
 from fileflux.ingest.s3_errors import S3Error
 from fileflux.ingest.s3_xml import copy_part_result
+from fileflux.ingest.upload_target import part_target
 from fileflux.metadata.ports import FoundObject
 from fileflux.metadata.rows import ObjectRow, UploadRow
 
@@ -56,7 +59,11 @@ async def _copy(
     row: ObjectRow,
     wanted: ByteRange,
 ) -> Outcome:
-    etag, checksums = await _digest(deps, upload, found, row, wanted)
+    if deps.storage_class(upload.storage_class).name != row.storage_class:
+        return await _put_again(call, deps, upload, number, found=found, row=row, wanted=wanted)
+    digests = _Digests(upload)
+    async for _ in _read(deps, found, row, wanted, digests):
+        pass
     change = CopyPart(
         upload_id=deps.new_upload_id(),
         actor=call.actor,
@@ -67,8 +74,8 @@ async def _copy(
         multipart_id=upload.upload_id,
         part_number=number,
         size=wanted.length,
-        etag=etag,
-        meta=ObjectMeta(checksums=checksums),
+        etag=digests.etag,
+        meta=digests.meta,
         manifest=await slice_of(deps, row, wanted),
         source_bucket_id=row.bucket_id,
         source_key=row.key,
@@ -77,22 +84,60 @@ async def _copy(
     return await deps.direct.submit(change)
 
 
-async def _digest(
+async def _put_again(
+    call: Call,
     deps: Dependencies,
     upload: UploadRow,
+    number: int,
+    *,
     found: FoundObject,
     row: ObjectRow,
     wanted: ByteRange,
-) -> tuple[str, dict[str, str]]:
-    algorithm = Algorithm(upload.checksum_algorithm or Algorithm.CRC64NVME)
-    digests = DigestSet({Algorithm.MD5, algorithm})
+) -> Outcome:
+    """The upload's class stores it otherwise: write the bytes as a part of their own."""
+    target = part_target(call, deps, upload, number)
+    digests = _Digests(upload)
+
+    def finish(size: int, manifest: Manifest) -> PutPart:
+        return target.put_part(size, manifest, etag=digests.etag, meta=digests.meta)
+
+    async with (
+        deps.admission.upload(wanted.length, target.storage_class),
+        aclosing(_read(deps, found, row, wanted, digests)) as body,
+    ):
+        return await deps.engine.write(body, intent=target.intent(wanted.length), finish=finish)
+
+
+class _Digests:
+    """What a part says of its bytes: `etag` and `meta` are there once all were read."""
+
+    def __init__(self, upload: UploadRow) -> None:
+        self._algorithm = Algorithm(upload.checksum_algorithm or Algorithm.CRC64NVME)
+        self._digests = DigestSet({Algorithm.MD5, self._algorithm})
+        self.etag = ""
+        self.meta = ObjectMeta()
+
+    async def update(self, piece: Buffer) -> None:
+        await self._digests.update(piece)
+
+    async def finish(self) -> None:
+        made = await self._digests.finish()
+        self.etag = made[Algorithm.MD5].hex()
+        checksums = {self._algorithm.value: to_base64(made[self._algorithm])}
+        self.meta = ObjectMeta(checksums=checksums)
+
+
+async def _read(
+    deps: Dependencies, found: FoundObject, row: ObjectRow, wanted: ByteRange, digests: _Digests
+) -> AsyncGenerator[Buffer, None]:
+    """Yield the wanted bytes of a version; at their end the digests are made."""
     if wanted.length:
         body = await deps.objects.open(found, row, wanted.start, wanted.length)
         async with aclosing(body):
             async for piece in body:
                 await digests.update(piece)
-    made = await digests.finish()
-    return made[Algorithm.MD5].hex(), {algorithm.value: to_base64(made[algorithm])}
+                yield piece
+    await digests.finish()
 
 
 async def slice_of(deps: Dependencies, row: ObjectRow, wanted: ByteRange) -> Manifest:
