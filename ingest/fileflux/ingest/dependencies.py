@@ -3,7 +3,9 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from fileflux.core.changes import Change, Outcome
 from fileflux.core.clock import Clock
 from fileflux.core.ids import UploadId, new_id
 from fileflux.core.model import StorageClass
@@ -17,12 +19,19 @@ from fileflux.ingest.reading import ManifestLookup, ObjectReader
 from fileflux.metadata.ports import MetadataReader
 
 
+class GroupWriter(DirectWriter, Protocol):
+    """The direct writer as operations see it."""
+
+    async def submit_together(self, *changes: Change) -> tuple[Outcome, ...]:
+        """Return the outcomes of changes that one transaction made, in order; raise as `submit`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
     """Everything below HTTP. `classes`: storage classes by name; `default_class` names one."""
 
     engine: UploadEngine
-    direct: DirectWriter
+    direct: GroupWriter
     reader: MetadataReader
     buckets: BucketDirectory
     lookup: ManifestLookup

@@ -68,32 +68,27 @@ async def register(call: Call, deps: Dependencies) -> Answer:
     """Make a user with a password and a first access key for S3."""
     fields = await _fields(call, deps)
     name, password = _checked_account(fields)
-    user_id = UserId(new_id(deps.rng))
-    outcome = await deps.direct.submit(
-        CreateUser(
-            upload_id=deps.new_upload_id(),
-            actor=call.actor,
-            at_us=call.received_us,
-            user_id=user_id,
-            name=name,
-            password_hash=await deps.hash_password(password),
-        )
-    )
-    if not outcome.ok:
-        raise outcome_error(outcome.status, outcome.detail)
     access_key, secret_key = new_key_pair(deps.rng)
-    outcome = await deps.direct.submit(
-        CreateKey(
-            upload_id=deps.new_upload_id(),
-            actor=call.actor,
-            at_us=call.received_us,
-            user_id=user_id,
-            access_key=access_key,
-            secret=encrypt_secret(deps.master_key, access_key, secret_key),
-        )
+    user = CreateUser(
+        upload_id=deps.new_upload_id(),
+        actor=call.actor,
+        at_us=call.received_us,
+        user_id=UserId(new_id(deps.rng)),
+        name=name,
+        password_hash=await deps.hash_password(password),
     )
-    if not outcome.ok:
-        raise outcome_error(outcome.status, outcome.detail)
+    key = CreateKey(
+        upload_id=deps.new_upload_id(),
+        actor=call.actor,
+        at_us=call.received_us,
+        user_id=user.user_id,
+        access_key=access_key,
+        secret=encrypt_secret(deps.master_key, access_key, secret_key),
+    )
+    # Together: a user without a key could neither sign nor be registered again.
+    for outcome in await deps.direct.submit_together(user, key):
+        if not outcome.ok:
+            raise outcome_error(outcome.status, outcome.detail)
     made = {"username": name, "access_key": access_key, "secret_key": secret_key}
     return _json(made, status=201)
 

@@ -8,6 +8,7 @@ and only then is it run again or called off. "Unknown" is said when the database
 
 import random
 from collections.abc import Sequence
+from itertools import chain, islice
 from typing import Final
 
 from fileflux.core.batching import Batcher
@@ -27,6 +28,8 @@ BATCH_CHANGES_MAX: Final = 256
 DEADLINE_S: Final = 10.0
 
 Outcomes = tuple[Outcome, ...]
+Group = tuple[Change, ...]
+"""Changes that must not be parted."""
 
 
 class DirectWriter:
@@ -38,8 +41,8 @@ class DirectWriter:
         self._database = database
         self._rng = rng
         self._deadline_s = deadline_s
-        self._batcher: Batcher[Change, Outcome | Exception] = Batcher(
-            self._write, depth=1, items_max=BATCH_CHANGES_MAX
+        self._batcher: Batcher[Group, Outcomes | Exception] = Batcher(
+            self._write, depth=1, weight_max=BATCH_CHANGES_MAX, weigh=len
         )
 
     async def submit(self, change: Change) -> Outcome:
@@ -47,7 +50,15 @@ class DirectWriter:
 
         Raise MetadataBusy when it did not apply, SettlementUnknown when nobody can say.
         """
-        result = await self._batcher.submit(change)
+        (outcome,) = await self.submit_together(change)
+        return outcome
+
+    async def submit_together(self, *changes: Change) -> Outcomes:
+        """Return what came of the changes, made in this order by one transaction.
+
+        Each is decided on what those before it left. Raises as `submit` does.
+        """
+        result = await self._batcher.submit(changes)
         if isinstance(result, Exception):
             raise result
         return result
@@ -56,18 +67,20 @@ class DirectWriter:
         """Return when everything submitted has been answered."""
         await self._batcher.close()
 
-    async def _write(self, changes: Sequence[Change]) -> Sequence[Outcome | Exception]:
+    async def _write(self, groups: Sequence[Group]) -> Sequence[Outcomes | Exception]:
         """Commit a batch; one that fails for good is halved until the poison stands alone."""
         try:
-            return await self._commit(changes)
+            outcomes = iter(await self._commit(list(chain.from_iterable(groups))))
+            return [tuple(islice(outcomes, len(group))) for group in groups]
         except FileFluxError:
             raise  # Busy or unknown: it says nothing about the changes.
         except Exception as error:  # The boundary of what one request may break.
-            if len(changes) == 1:
-                log.exception("a change cannot be applied", kind=type(changes[0]).__name__)
+            if len(groups) == 1:
+                kinds = [type(change).__name__ for change in groups[0]]
+                log.exception("a change cannot be applied", kind=", ".join(kinds))
                 return [error]
-            middle = len(changes) // 2
-            return [*await self._write(changes[:middle]), *await self._write(changes[middle:])]
+            middle = len(groups) // 2
+            return [*await self._write(groups[:middle]), *await self._write(groups[middle:])]
 
     async def _commit(self, changes: Sequence[Change]) -> Outcomes:
         batch_id = SealId(new_id(self._rng))

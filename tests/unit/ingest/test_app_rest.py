@@ -39,6 +39,17 @@ async def test_the_original_way_from_a_user_to_a_file(s3_world: S3World, root: C
     assert (await dora("HEAD", "/files")).status == 404
 
 
+async def test_a_user_and_its_first_key_are_made_by_one_transaction(
+    s3_world: S3World, root: Caller
+) -> None:
+    before = len(s3_world.database.tables.rows("audit_pending"))
+    made = await root.basic("POST", "/create_user", {}, b"username=eve&password=long+enough")
+
+    assert made.status == 201
+    blocks = list(s3_world.database.tables.rows("audit_pending"))
+    assert len(blocks) == before + 1, "a death in between would leave a user without a key"
+
+
 async def test_only_root_may_create_users(alice: Caller, s3_world: S3World) -> None:
     body = b"username=eve&password=long+enough"
     by_user = await alice.basic("POST", "/create_user", {}, body)
