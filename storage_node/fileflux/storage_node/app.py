@@ -40,6 +40,7 @@ from fileflux.core.node_messages import (
 from fileflux.core.telemetry import NODE_SENT_BYTES, get_logger
 from fileflux.storage_node.bundle_store import BundleStore, StoredBundle
 from fileflux.storage_node.fence import Fence
+from fileflux.storage_node.inventory import InventoryReading
 
 log = get_logger(__name__)
 
@@ -60,12 +61,16 @@ _SIGNATURE: Final = SIGNATURE_HEADER.lower().encode()
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """Status, headers and a short body; `source` instead: (bundle, offset, length) of its bytes."""
+    """Status, headers and a short body; `source` instead: (bundle, offset, length) of its bytes.
+
+    `then`: called when it was sent.
+    """
 
     status: int
     headers: Headers
     body: bytes = b""
     source: tuple[StoredBundle, int, int] | None = None
+    then: Callable[[], Awaitable[None]] | None = None
 
 
 class NodeApp:
@@ -79,13 +84,16 @@ class NodeApp:
         self._clock = clock
         self._epoch_header = (EPOCH_HEADER.lower().encode(), str(epoch).encode())
         self._fence = fence
-        self._inventory_began = False
+        self._inventory_reading = InventoryReading()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         try:
-            await self._send(send, await self._answer(scope, receive))
+            answer = await self._answer(scope, receive)
+            await self._send(send, answer)
+            if answer.then is not None:
+                await answer.then()
         except TimeoutError:
             log.info("a reader stopped reading", path=scope["path"])
         except (Corrupt, OSError, Unavailable) as error:
@@ -172,10 +180,12 @@ class NodeApp:
         after = BundleId(parse_id(query["after"])) if query.get("after") else None
         limit = max(1, min(int(query.get("limit", INVENTORY_PAGE_MAX)), INVENTORY_PAGE_MAX))
         items = await self._store.inventory(after, limit)
-        self._inventory_began = self._inventory_began or after is None
-        if self._inventory_began and len(items) < limit:
-            self._fence.inventory_was_read()
-        return _Answer(200, [self._epoch_header], encode_inventory(items))
+
+        async def then() -> None:
+            if self._inventory_reading.sent(after, items, is_last=len(items) < limit):
+                await self._fence.inventory_was_read()
+
+        return _Answer(200, [self._epoch_header], encode_inventory(items), then=then)
 
     async def _send(self, send: Send, answer: _Answer) -> None:
         length = len(answer.body) + (answer.source[2] if answer.source else 0)

@@ -1,5 +1,8 @@
 """Who this node is: the dataset's UUID, made once, and an epoch that grows with every start.
 
+An epoch that went backwards is remembered on the dataset until it was settled: by then the file
+itself has grown again, and would tell the next start nothing.
+
 Both lie on the dataset, so a copy of the process elsewhere is another node, and an empty dataset is
 a new one. One process at a time: the lock file is held for as long as the process lives.
 """
@@ -14,11 +17,12 @@ from typing import Final
 
 from fileflux.core.errors import Invalid
 from fileflux.core.ids import NodeId
-from fileflux.storage_node.durable_files import make_durable_file
+from fileflux.storage_node.durable_files import make_durable_file, sync_directory
 from fileflux.storage_node.extent_file import extent_numbers
 
 IDENTITY_FILE: Final = "node-id"
 EPOCH_FILE: Final = "epoch"
+UNSETTLED_FILE: Final = "epoch.went-back"
 LOCK_FILE: Final = "lock"
 EXTENTS_DIRECTORY: Final = "extents"
 
@@ -88,18 +92,29 @@ def _parse_node_id(path: Path) -> NodeId:
 
 
 def next_epoch(root: Path, seen: int) -> tuple[int, bool]:
-    """Count the epoch up, durably; return it and whether the file had gone backwards. Blocking.
+    """Count the epoch up, durably; return it and whether one that went back is unsettled. Blocking.
 
     `seen`: the highest epoch that index and extents know of. A file behind it was restored from an
     older copy, and bundles that were confirmed since may be missing.
     """
-    path = root / EPOCH_FILE
-    try:
-        stored = int(path.read_text())
-    except FileNotFoundError:
-        stored = 0
-    except ValueError:
-        stored = -1
+    stored = _stored_epoch(root)
+    if stored < seen:
+        make_durable_file(root / UNSETTLED_FILE, f"{stored} {seen}\n".encode())
     epoch = max(stored, seen, 0) + 1
-    make_durable_file(path, f"{epoch}\n".encode())
-    return epoch, stored < seen
+    make_durable_file(root / EPOCH_FILE, f"{epoch}\n".encode())
+    return epoch, (root / UNSETTLED_FILE).exists()
+
+
+def settle_epoch(root: Path) -> None:
+    """The whole inventory was read: what is missing is known. Durable; blocking. Raise OSError."""
+    (root / UNSETTLED_FILE).unlink(missing_ok=True)
+    sync_directory(root)
+
+
+def _stored_epoch(root: Path) -> int:
+    try:
+        return int((root / EPOCH_FILE).read_text())
+    except FileNotFoundError:
+        return 0
+    except ValueError:
+        return -1

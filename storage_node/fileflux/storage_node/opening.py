@@ -10,16 +10,17 @@ from fileflux.core.clock import Clock
 from fileflux.core.errors import Invalid, NodeFull
 from fileflux.core.ids import NodeId
 from fileflux.storage_node.ballast import Ballast
-from fileflux.storage_node.disk_threads import DiskThreads
+from fileflux.storage_node.disk_threads import DiskThreads, Work
 from fileflux.storage_node.extent_file import NO_ROOM, Disk, DiskFailed, OsDisk
 from fileflux.storage_node.extent_store import ExtentStore
 from fileflux.storage_node.fence import Fence
-from fileflux.storage_node.identity import Dataset, claim_dataset
+from fileflux.storage_node.identity import Dataset, claim_dataset, settle_epoch
 from fileflux.storage_node.recovery import Recovered, recover
 from fileflux.storage_node.settings import NodeSettings
 
 ROOM_ATTEMPTS: Final = 20
 ROOM_PAUSE_S: Final = 0.5
+WENT_BACK: Final = "the epoch went backwards: bundles may be missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,10 @@ async def open_node(settings: NodeSettings, clock: Clock, *, disk: Disk | None =
     except (OSError, DiskFailed, NodeFull) as error:
         raise Invalid(f"{settings.data_dir} cannot be used: {error}") from error
     fence = Fence()
-    if recovered.epoch_went_back:
-        fence.wait_for_inventory("the epoch went backwards: bundles may be missing")
     threads = DiskThreads(fence, deadline_s=settings.disk_deadline_s)
+    if recovered.epoch_went_back:
+        settle = partial(threads.run, Work.INDEX, partial(settle_epoch, dataset.root))
+        fence.wait_for_inventory(WENT_BACK, settle=settle)
     store = ExtentStore(
         dataset,
         recovered,

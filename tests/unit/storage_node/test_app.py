@@ -3,7 +3,7 @@
 import asyncio
 import random
 import struct
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any
 
@@ -50,6 +50,16 @@ async def serve(app: Any) -> EmbeddedServer:
     server = EmbeddedServer(config)
     await server.start()
     return server
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def nothing_to_settle() -> None:
+    """Nothing on a disk says that the fence is there."""
 
 
 @pytest.fixture
@@ -169,20 +179,73 @@ async def test_a_whole_bundle_is_pulled_as_it_is(node: Running) -> None:
 async def test_the_inventory_comes_in_pages_and_lifts_the_epochs_fence_at_its_end(
     node: Running,
 ) -> None:
-    node.fence.wait_for_inventory("a test says so")
+    node.fence.wait_for_inventory("a test says so", settle=nothing_to_settle)
     first = await node.client.inventory(node.url, None, 1)
     assert node.fence.reason is not None
     second = await node.client.inventory(node.url, first[0].bundle_id, 1)
     assert node.fence.reason is not None
     assert await node.client.inventory(node.url, second[0].bundle_id, 1) == []
-    assert node.fence.reason is None
+    await until(lambda: node.fence.reason is None)
 
     held = {InventoryItem(b.bundle_id, *b.view.header.sealed) for b in (SMALL, LARGE)}
     assert {*first, *second} == held
 
 
+async def test_a_page_that_is_asked_for_again_does_not_keep_the_fence(node: Running) -> None:
+    node.fence.wait_for_inventory("a test says so", settle=nothing_to_settle)
+    first = await node.client.inventory(node.url, None, 1)
+    await node.client.inventory(node.url, first[0].bundle_id, 1)
+    await node.client.inventory(node.url, first[0].bundle_id, 2)
+
+    await until(lambda: node.fence.reason is None)
+
+
+async def test_an_inventory_with_a_gap_lifts_no_fence(node: Running) -> None:
+    """Somebody began at the start, and somebody asked for the end: nobody knows the rest."""
+    node.fence.wait_for_inventory("a test says so", settle=nothing_to_settle)
+    (first,) = await node.client.inventory(node.url, None, 1)
+    beyond = BundleId((int.from_bytes(first.bundle_id, "big") + 1).to_bytes(16, "big"))
+    await node.client.inventory(node.url, beyond, 10)
+    await node.client.inventory(node.url, BundleId(b"\xff" * 16), 10)
+
+    assert node.fence.reason is not None
+
+
+async def test_an_inventory_that_could_not_be_sent_lifts_no_fence() -> None:
+    fence = Fence()
+    fence.wait_for_inventory("a test says so", settle=nothing_to_settle)
+    app = NodeApp(MemoryStore(), secret=SECRET, clock=CLOCK, epoch=5, fence=fence)
+    target = "/v1/inventory"
+    signature = sign(SECRET, method="GET", target=target, now_us=CLOCK.now_us())
+
+    async def send(_message: Any) -> None:
+        raise TimeoutError
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": target,
+        "raw_path": target.encode(),
+        "query_string": b"",
+        "headers": [(HEADER.lower().encode(), signature.encode())],
+    }
+    await app(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]  # Nothing is received.
+
+    assert fence.reason is not None
+
+
+async def test_a_fence_whose_end_cannot_be_written_down_stays(node: Running) -> None:
+    async def fail() -> None:
+        raise OSError("a test says so")
+
+    node.fence.wait_for_inventory("a test says so", settle=fail)
+    await node.client.inventory(node.url, None, 10)
+
+    assert node.fence.reason is not None
+
+
 async def test_the_end_of_an_inventory_alone_lifts_no_fence(node: Running) -> None:
-    node.fence.wait_for_inventory("a test says so")
+    node.fence.wait_for_inventory("a test says so", settle=nothing_to_settle)
     await node.client.inventory(node.url, BundleId(b"\xff" * 16), 10)
 
     assert node.fence.reason is not None

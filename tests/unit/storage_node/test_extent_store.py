@@ -26,9 +26,9 @@ from fileflux.core.ids import BundleId
 from fileflux.core.model import MIB
 from fileflux.storage_node.bundle_store import BundleStore
 from fileflux.storage_node.extent_file import Disk, OsDisk, extent_numbers, extent_path
-from fileflux.storage_node.extent_format import HEADER_SIZE_BYTES
+from fileflux.storage_node.extent_format import HEADER_SIZE_BYTES, ExtentRow
 from fileflux.storage_node.extent_scan import scan_extent
-from fileflux.storage_node.index_database import delete_database
+from fileflux.storage_node.index_database import IndexDatabase, IndexUnusable, delete_database
 from fileflux.storage_node.opening import OpenNode, open_node
 from fileflux.storage_node.recovery import INDEX_FILE
 from fileflux.storage_node.samples import sample_bundle
@@ -379,8 +379,34 @@ async def test_an_epoch_that_went_backwards_fences_until_the_inventory_was_read(
         assert node.epoch == epoch + 1
         with pytest.raises(NodeFenced):
             await node.store.write([sample_bundle(1)])
-        node.fence.inventory_was_read()
+    async with node_at(tmp_path) as node:
+        assert node.fence.reason is not None, "a restart brings no bundle back"
+        await node.fence.inventory_was_read()
         await node.store.write([sample_bundle(1)])
+    async with node_at(tmp_path) as node:
+        assert node.fence.reason is None
+
+
+async def test_a_start_that_failed_half_way_does_not_forget_that_the_epoch_went_backwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recovery begins anew when the index is damaged; the epoch was counted up by then."""
+    for _ in range(3):
+        async with node_at(tmp_path):
+            pass
+    (tmp_path / "epoch").write_text("1\n")
+    real, calls = IndexDatabase.rows_of, []
+
+    def damaged_once(database: IndexDatabase, extent: int) -> list[ExtentRow]:
+        calls.append(extent)
+        if len(calls) == 1:
+            raise IndexUnusable("a test says so")
+        return real(database, extent)
+
+    monkeypatch.setattr(IndexDatabase, "rows_of", damaged_once)
+    async with node_at(tmp_path) as node:
+        assert len(calls) == 2
+        assert node.fence.reason is not None
 
 
 async def test_a_bit_flipped_in_an_extent_is_noticed_by_whoever_reads(tmp_path: Path) -> None:

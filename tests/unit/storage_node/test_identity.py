@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fileflux.core.errors import Invalid
-from fileflux.storage_node.identity import claim_dataset, next_epoch
+from fileflux.storage_node.durable_files import make_durable_file
+from fileflux.storage_node.identity import claim_dataset, next_epoch, settle_epoch
 
 
 def test_an_empty_dataset_becomes_a_new_node_and_stays_it(tmp_path: Path) -> None:
@@ -73,4 +74,34 @@ def test_an_epoch_that_went_backwards_is_noticed_and_not_used_again(
     (tmp_path / "epoch").write_text(content)
 
     assert next_epoch(tmp_path, 7) == (8, True)
-    assert next_epoch(tmp_path, 8) == (9, False)
+
+
+def test_an_epoch_that_went_backwards_is_remembered_until_it_was_settled(tmp_path: Path) -> None:
+    """A restart alone brings no bundle back."""
+    (tmp_path / "epoch").write_text("2\n")
+    assert next_epoch(tmp_path, 7) == (8, True)
+    assert next_epoch(tmp_path, 8) == (9, True)
+    settle_epoch(tmp_path)
+    settle_epoch(tmp_path)
+
+    assert next_epoch(tmp_path, 9) == (10, False)
+
+
+def test_a_crash_before_the_epoch_was_counted_up_forgets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "epoch").write_text("2\n")
+    real, made = make_durable_file, []
+
+    def crash_after(path: Path, content: bytes) -> None:
+        real(path, content)
+        made.append(path.name)
+        raise OSError("cut off")
+
+    monkeypatch.setattr("fileflux.storage_node.identity.make_durable_file", crash_after)
+    with pytest.raises(OSError, match="cut off"):
+        next_epoch(tmp_path, 7)
+    monkeypatch.undo()
+
+    assert made != ["epoch"], "first the reason to wait, then the new epoch"
+    assert next_epoch(tmp_path, 7) == (8, True)
