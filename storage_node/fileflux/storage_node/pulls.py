@@ -8,7 +8,7 @@ room for all of its bytes.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Protocol
 
 from fileflux.core.bundle_records import BUNDLE_SIZE_MAX
@@ -101,8 +101,10 @@ class Pulls:
         """Hold the verified bundle in memory; raise PullFailed when no source gives it."""
         if assigned.size > BUNDLE_SIZE_MAX:
             raise PullFailed("corrupt")
-        async with self._budget.take(assigned.size):
+        async with AsyncExitStack() as held:
+            # First the turn: room held by those who wait for theirs would be nobody's.
             async with self._running[assigned.size_class]:
+                await held.enter_async_context(self._budget.take(assigned.size))
                 bundle = await self._pull(assigned)
             failpoint("node.after_pull")
             yield bundle

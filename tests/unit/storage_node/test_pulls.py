@@ -11,8 +11,15 @@ from fileflux.core.bundle_records import BUNDLE_SIZE_MAX
 from fileflux.core.clock import SystemClock
 from fileflux.core.errors import NodeUnreachable, NoSuchBundle
 from fileflux.core.ids import NodeId
+from fileflux.core.model import MIB, SizeClass
 from fileflux.core.node_client import PullSink
-from fileflux.storage_node.pulls import SMALL_PULLS_MAX, ByteBudget, PullFailed, Pulls
+from fileflux.storage_node.pulls import (
+    LARGE_PULLS_MAX,
+    SMALL_PULLS_MAX,
+    ByteBudget,
+    PullFailed,
+    Pulls,
+)
 from fileflux.storage_node.samples import sample_assignment, sample_bundle
 
 NODE = NodeId("node")
@@ -137,6 +144,32 @@ async def test_so_many_pulls_run_at_once_and_no_more() -> None:
 
     assert await asyncio.gather(*running) == [len(BUNDLE.data)] * len(running)
     assert sources.most_running == SMALL_PULLS_MAX
+
+
+async def test_large_pulls_that_wait_for_their_turn_hold_no_room() -> None:
+    """Room held by those who do not run yet would keep small bundles waiting for nothing."""
+    large = sample_bundle(2, lengths=(8 * MIB,))
+    sources = Sources({"http://large": bytes(large.data), STAGING: bytes(BUNDLE.data)})
+    sources.gate = asyncio.Event()
+    pulls = Pulls(sources)
+
+    async def pull_large() -> int:
+        assignment = sample_assignment(large, NODE, CLOCK, source_url="http://large")
+        async with pulls.pulled(replace(assignment, size_class=SizeClass.LARGE)) as one:
+            return len(one.data)
+
+    waiting = [asyncio.create_task(pull_large()) for _ in range(3 * LARGE_PULLS_MAX)]
+    async with asyncio.timeout(5):
+        while sources.running < LARGE_PULLS_MAX:
+            await asyncio.sleep(0)
+        gate, sources.gate = sources.gate, None
+        small = sample_assignment(BUNDLE, NODE, CLOCK, source_url=STAGING)
+        async with pulls.pulled(small) as one:
+            assert one.data == BUNDLE.data
+        assert sources.running == LARGE_PULLS_MAX
+
+    gate.set()
+    assert await asyncio.gather(*waiting) == [len(large.data)] * len(waiting)
 
 
 async def test_a_size_that_no_bundle_has_is_refused_before_anything_is_allocated() -> None:
