@@ -21,7 +21,7 @@ from fileflux.core.errors import (
 )
 from fileflux.core.ids import BundleId, parse_id
 from fileflux.core.internal_auth import HEADER as SIGNATURE_HEADER
-from fileflux.core.internal_auth import verify
+from fileflux.core.internal_auth import body_hash, verify_head
 from fileflux.core.model import BLOCK_SIZE_BYTES, KIB, MIB
 from fileflux.core.node_api import (
     CHUNK_SIZE_HEADER,
@@ -117,8 +117,11 @@ class NodeApp:
 
     async def _dispatch(self, scope: Scope, receive: Receive) -> _Answer:
         method, path = scope["method"], scope["path"]
+        promised = self._promised_body(scope)
+        if promised is None:
+            return _Answer(403, [])
         body = await _read_body(receive) if method == "POST" else b""
-        if not self._is_signed(scope, body):
+        if body_hash(body) != promised:
             return _Answer(403, [])
         if method == "POST" and path == DROP_PATH:
             await self._store.drop(decode_drop(body))
@@ -129,18 +132,17 @@ class NodeApp:
             return await self._bundle(scope, method, path.removeprefix(BUNDLES_PREFIX))
         return _Answer(404, [])
 
-    def _is_signed(self, scope: Scope, body: bytes) -> bool:
+    def _promised_body(self, scope: Scope) -> str | None:
+        """Return the hash of the body that was signed, None when the request is not."""
         value = _header(scope, _SIGNATURE)
+        if value is None:
+            return None
         target = scope["raw_path"].decode("latin-1")
         if scope["query_string"]:
             target = f"{target}?{scope['query_string'].decode('latin-1')}"
-        return value is not None and verify(
-            self._secret,
-            value,
-            method=scope["method"],
-            target=target,
-            now_us=self._clock.now_us(),
-            body=body,
+        now_us = self._clock.now_us()
+        return verify_head(
+            self._secret, value, method=scope["method"], target=target, now_us=now_us
         )
 
     async def _bundle(self, scope: Scope, method: str, rest: str) -> _Answer:

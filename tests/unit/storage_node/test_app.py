@@ -17,6 +17,7 @@ from fileflux.core.http_client import HttpPool, parse_origin
 from fileflux.core.ids import BundleId
 from fileflux.core.internal_auth import HEADER, sign
 from fileflux.core.model import BLOCK_SIZE_BYTES
+from fileflux.core.node_api import DROP_PATH
 from fileflux.core.node_client import NodeClient
 from fileflux.core.node_messages import DropItem, InventoryItem
 from fileflux.core.ops import EmbeddedServer
@@ -27,6 +28,7 @@ from fileflux.storage_node.samples import sample_bundle
 
 SECRET = b"a secret of the cluster"
 CLOCK = SystemClock()
+NOW = CLOCK.now_us()
 LARGE_BYTES = 3 * 1024 * 1024 + 12_345
 SMALL = sample_bundle(1, lengths=(300, BLOCK_SIZE_BYTES, 200_001))
 LARGE = sample_bundle(2, lengths=(LARGE_BYTES,))
@@ -56,6 +58,22 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+def scope_of(method: str, target: str, signature: str) -> dict[str, Any]:
+    """Return what a server hands to the application."""
+    return {
+        "type": "http",
+        "method": method,
+        "path": target,
+        "raw_path": target.encode(),
+        "query_string": b"",
+        "headers": [(HEADER.lower().encode(), signature.encode())],
+    }
+
+
+async def receive_nothing() -> dict[str, Any]:
+    raise AssertionError("nothing is received")
 
 
 async def nothing_to_settle() -> None:
@@ -221,15 +239,7 @@ async def test_an_inventory_that_could_not_be_sent_lifts_no_fence() -> None:
     async def send(_message: Any) -> None:
         raise TimeoutError
 
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": target,
-        "raw_path": target.encode(),
-        "query_string": b"",
-        "headers": [(HEADER.lower().encode(), signature.encode())],
-    }
-    await app(scope, asyncio.Event().wait, send)  # type: ignore[arg-type]  # Nothing is received.
+    await app(scope_of("GET", target, signature), receive_nothing, send)
 
     assert fence.reason is not None
 
@@ -363,6 +373,29 @@ async def test_ranges_of_a_bundle(node: Running) -> None:
     target = f"/v1/bundles/{SMALL.bundle_id.hex()}"
     for text, status in RANGES:
         assert await raw_status(node, "GET", target, headers=(("Range", text),)) == status, text
+
+
+@pytest.mark.parametrize("signature", ["", "1:00", "other body"])
+async def test_no_body_is_read_for_a_request_that_is_not_signed(signature: str) -> None:
+    """Who does not know the secret gets no memory of ours."""
+    received: list[str] = []
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        received.append("asked")
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    if signature == "other body":
+        signature = sign(
+            b"another secret!!", method="POST", target=DROP_PATH, now_us=NOW, body=b"x"
+        )
+    app = NodeApp(MemoryStore(), secret=SECRET, clock=CLOCK, epoch=5, fence=Fence())
+    await app(scope_of("POST", DROP_PATH, signature), receive, send)
+
+    assert (received, statuses[0]) == ([], 403)
 
 
 async def test_an_oversized_body_is_refused(node: Running) -> None:
