@@ -7,15 +7,20 @@ all of it, and every statement here is a look-up by key. CockroachDB gets no ses
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, cast
 
 import asyncpg
 
 from fileflux.core.errors import MetadataBusy
+from fileflux.core.telemetry import get_logger
+
+log = get_logger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 5.0
 STATEMENT_TIMEOUT_S: Final = 30.0
+TELL_EVERY_S: Final = 10.0
 POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
     "application_name": "fileflux",
     "enable_seqscan": "off",
@@ -28,7 +33,13 @@ POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
 }
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+REFUSED: Final = (
+    asyncpg.InvalidAuthorizationSpecificationError,  # A wrong password is one of them.
+    asyncpg.InvalidCatalogNameError,
+)
+"""What a server says that lets us not in: a secret or a database is changed, restored, moved."""
 LOST: Final = (
+    *REFUSED,
     OSError,
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
@@ -46,12 +57,25 @@ class Connections:
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, is_cockroach: bool) -> None:
         self._pool = pool
+        self._told_s = -TELL_EVERY_S
         self.is_cockroach = is_cockroach
 
     async def take(self) -> Connection:
         """Return a connection nobody else has; raises what `LOST` lists."""
+        try:
+            taken = await self._pool.acquire(timeout=CONNECT_TIMEOUT_S)
+        except REFUSED as error:
+            self._tell(error)
+            raise
         # The pool's proxy has the connection's methods, but no common type.
-        return cast("Connection", await self._pool.acquire(timeout=CONNECT_TIMEOUT_S))
+        return cast("Connection", taken)
+
+    def _tell(self, error: Exception) -> None:
+        """Only a person can change that; everybody who waits tries again until then."""
+        now_s = time.monotonic()
+        if now_s - self._told_s >= TELL_EVERY_S:
+            self._told_s = now_s
+            log.warning("the database lets nobody in; trying again", cause=str(error))
 
     async def give_back(self, connection: Connection) -> None:
         """Return it to the pool."""
