@@ -29,7 +29,8 @@ CHECK_TIMEOUT_S: Final = 20.0
 SKEW_US_MAX: Final = 1_000_000
 FREE_SHARE_MIN: Final = 0.10
 LAG_RECORDS_MAX: Final = 1_000
-STREAM: Final = "main"
+MISSING_ADVICE: Final = "Services create them when they start: see that they run."
+SETTINGS_ADVICE: Final = "Change it with Kafka's own tools; docs/how-to/use-existing-servers.md."
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,11 @@ async def examine(data_dir: Path) -> list[Finding]:
         found = find_surroundings(data_dir)
     except NoSurroundings as problem:
         return [*findings, Finding("system", "error", "not found", str(problem))]
-    for check in (_topics, _database, _lag):
-        findings.extend(await _guarded(check, found))
+    topics = await _guarded(_topics, found)
+    findings += [*topics, *await _guarded(_database, found)]
+    if all(one.level == "ok" for one in topics):
+        # Asking for topics that are missing makes some brokers create them.
+        findings += await _guarded(_lag, found)
     return findings
 
 
@@ -75,6 +79,9 @@ async def _guarded(check: Check, found: Surroundings) -> list[Finding]:
     except (FileFluxError, TimeoutError, OSError) as error:
         advice = "See that the server runs and that the address in the environment is right."
         return [Finding(name, "error", str(error) or "no answer in time", advice)]
+    except Exception as error:  # The boundary of a check: what it cannot ask is a finding too.
+        advice = "See that the schema is there (fileflux run migrate) and whose server this is."
+        return [Finding(name, "error", repr(error), advice)]
 
 
 def _versions() -> Finding:
@@ -95,8 +102,14 @@ def _disk(data_dir: Path) -> Finding:
 
 async def _topics(found: Surroundings) -> list[Finding]:
     async with open_broker(found) as broker:
-        await broker.ensure_topics()
-    return [Finding("topics", "ok", "partitions, retention and flush settings are as they must be")]
+        topics = await broker.check_topics()
+    findings = [Finding("topics", "error", one, SETTINGS_ADVICE) for one in topics.problems]
+    if topics.missing:
+        text = f"{', '.join(topics.missing)}: missing"
+        findings.append(Finding("topics", "warning", text, MISSING_ADVICE))
+    return findings or [
+        Finding("topics", "ok", "partitions, retention and flush settings are as they must be")
+    ]
 
 
 async def _database(found: Surroundings) -> list[Finding]:

@@ -87,9 +87,9 @@ async def open_metadata(found: Surroundings) -> AsyncIterator[Metadata]:
 
 @asynccontextmanager
 async def open_broker(found: Surroundings) -> AsyncIterator[KafkaBroker]:
-    """A broker adapter, closed at the end."""
+    """A broker adapter that creates nothing, closed at the end."""
     settings = CommonSettings(**{**CommonSettings().model_dump(by_alias=True), **_kafka_env(found)})
-    broker = open_kafka(settings, SystemClock())
+    broker = open_kafka(settings, SystemClock(), looks_only=True)
     try:
         yield broker
     finally:

@@ -14,7 +14,7 @@ from typing import Final
 
 from fileflux.core.clock import Clock
 from fileflux.core.errors import BrokerUnavailable
-from fileflux.events.ports import EventPublisher, EventSource, Position, Record
+from fileflux.events.ports import EventPublisher, EventSource, Position, Record, TopicsFound
 from fileflux.events.topics import Topic, all_topics
 
 HELD_S_MAX: Final = 0.05
@@ -100,6 +100,10 @@ class MemoryBroker:
 
     async def ensure_topics(self) -> None:
         self.check_up()
+
+    async def check_topics(self) -> TopicsFound:
+        self.check_up()
+        return TopicsFound()
 
     async def drop_records(self, topic: str, partition: int, before_offset: int) -> None:
         self.check_up()

@@ -29,6 +29,14 @@ class Record:
     timestamp_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class TopicsFound:
+    """`missing`: names. `problems`: what is wrong with those that are there, a sentence each."""
+
+    missing: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
 class EventPublisher(Protocol):
     """Sends records. Two kinds are made: fast (acks=1) and safe (acks=all, idempotent)."""
 
@@ -96,6 +104,9 @@ class Broker(Protocol):
 
     async def ensure_topics(self) -> None:
         """Create the registry's topics that are missing; raise on wrong settings."""
+
+    async def check_topics(self) -> TopicsFound:
+        """Look at the registry's topics and change nothing; raise BrokerUnavailable."""
 
     async def drop_records(self, topic: str, partition: int, before_offset: int) -> None:
         """Remove the records before this offset; raise BrokerUnavailable if that is not done."""

@@ -236,6 +236,41 @@ async def test_every_wrong_setting_of_every_topic_is_listed(server: KafkaServer)
     assert right.name not in str(caught.value)
 
 
+async def test_a_check_names_what_is_missing_or_wrong_and_makes_nothing(
+    server: KafkaServer,
+) -> None:
+    await asyncio.to_thread(server.start)
+    made, never_made = _topic(), _topic()
+    await _broker(server, made).ensure_topics()
+    stricter = _topic(name=made.name, durable=True)
+
+    looker = _broker(server, stricter, never_made)
+    found, again = await looker.check_topics(), await looker.check_topics()
+
+    assert found.missing == (never_made.name,)
+    assert again == found
+    assert len(found.problems) >= 1
+    assert all(made.name in one for one in found.problems)
+
+
+async def test_whoever_only_looks_restores_nothing_after_an_outage(
+    server: KafkaServer, topic: Topic
+) -> None:
+    await asyncio.to_thread(server.start)
+    looker = KafkaBroker(
+        server.bootstrap_servers,
+        lanes=1,
+        slots=PARTITIONS,
+        clock=SystemClock(),
+        topics=[topic],
+        looks_only=True,
+    )
+
+    await looker._restore_topics()
+
+    assert (await looker.check_topics()).missing == (topic.name,)
+
+
 async def test_services_may_create_the_topics_at_the_same_time(
     server: KafkaServer, topic: Topic
 ) -> None:

@@ -8,15 +8,22 @@ from fileflux.core.settings import CommonSettings
 from fileflux.events.kafka.connection import KafkaSecurity, client_options, security_of
 from fileflux.events.kafka.publisher import KafkaPublisher
 from fileflux.events.kafka.source import KafkaSource
-from fileflux.events.kafka.topic_admin import drop_records, ensure_topics, restore_topics
-from fileflux.events.ports import EventPublisher, EventSource
+from fileflux.events.kafka.topic_admin import (
+    check_topics,
+    drop_records,
+    ensure_topics,
+    restore_topics,
+)
+from fileflux.events.ports import EventPublisher, EventSource, TopicsFound
 from fileflux.events.topics import Topic, all_topics
 
 FAST_DEADLINE_S: Final = 3.0
 SAFE_DEADLINE_S: Final = 10.0
 
 
-def open_kafka(settings: CommonSettings, clock: Clock | None = None) -> "KafkaBroker":
+def open_kafka(
+    settings: CommonSettings, clock: Clock | None = None, *, looks_only: bool = False
+) -> "KafkaBroker":
     """Return the broker that the environment names. Nothing is connected yet."""
     return KafkaBroker(
         settings.kafka_bootstrap_servers,
@@ -24,6 +31,7 @@ def open_kafka(settings: CommonSettings, clock: Clock | None = None) -> "KafkaBr
         slots=settings.slots,
         security=security_of(settings),
         clock=clock or SystemClock(),
+        looks_only=looks_only,
     )
 
 
@@ -39,8 +47,13 @@ class KafkaBroker:
         security: KafkaSecurity | None = None,
         clock: Clock,
         topics: Sequence[Topic] | None = None,
+        looks_only: bool = False,
     ) -> None:
-        """`topics`: what `ensure_topics` makes; None: the registry's."""
+        """`topics`: what `ensure_topics` makes; None: the registry's.
+
+        `looks_only`: sources never create what is missing, as those of a service do.
+        """
+        self._looks_only = looks_only
         self._topics = all_topics() if topics is None else topics
         self._options = client_options(bootstrap_servers, security)
         self._lanes = lanes
@@ -69,7 +82,14 @@ class KafkaBroker:
             self._options, topics=self._topics, lanes=self._lanes, slots=self._slots
         )
 
+    async def check_topics(self) -> TopicsFound:
+        return await check_topics(
+            self._options, topics=self._topics, lanes=self._lanes, slots=self._slots
+        )
+
     async def _restore_topics(self) -> None:
+        if self._looks_only:
+            return
         await restore_topics(
             self._options, topics=self._topics, lanes=self._lanes, slots=self._slots
         )

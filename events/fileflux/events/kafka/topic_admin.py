@@ -1,7 +1,7 @@
 """Creates the registry's topics and checks those that are there, with every problem listed."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from fileflux.core.errors import BrokerUnavailable, TopicsInvalid
 from fileflux.events.kafka.connection import finish
+from fileflux.events.ports import TopicsFound
 from fileflux.events.topics import REPLICATION_FACTOR_MAX, Topic, setting_problem
 
 ADMIN_TIMEOUT_S: Final = 30.0
@@ -35,6 +36,30 @@ async def ensure_topics(
         async with asyncio.timeout(ADMIN_TIMEOUT_S):
             await admin.start()
             await _ensure(admin, topics, lanes, slots)
+    except (KafkaError, TimeoutError) as error:
+        raise BrokerUnavailable(f"topics cannot be checked: {error!r}") from error
+    finally:
+        await finish(admin.close())
+
+
+async def check_topics(
+    options: dict[str, Any], *, topics: Sequence[Topic], lanes: int, slots: int
+) -> TopicsFound:
+    """Return what is missing and what is wrong, and change nothing; raise BrokerUnavailable."""
+    admin = AIOKafkaAdminClient(**options)
+    try:
+        async with asyncio.timeout(ADMIN_TIMEOUT_S):
+            await admin.start()
+            _, wanted = await _wanted_of(admin, topics, lanes, slots)
+            there = set(await admin.list_topics())
+            found = [one for one in wanted if one.topic.name in there]
+            return TopicsFound(
+                missing=tuple(one.topic.name for one in wanted if one not in found),
+                problems=(
+                    *await _partitions_found(admin, found),
+                    *await _problems(admin, found),
+                ),
+            )
     except (KafkaError, TimeoutError) as error:
         raise BrokerUnavailable(f"topics cannot be checked: {error!r}") from error
     finally:
@@ -136,6 +161,21 @@ async def _partition_problems(admin: AIOKafkaAdminClient, wanted: list[_Wanted])
         if all(_is_settled(found.get(name)) for name in names):
             break
         await asyncio.sleep(VISIBLE_INTERVAL_S)
+    return _count_problems(wanted, found)
+
+
+async def _partitions_found(admin: AIOKafkaAdminClient, wanted: list[_Wanted]) -> list[str]:
+    """The same of topics that have been there for long: who lacks a leader now has a problem."""
+    names = [one.topic.name for one in wanted]
+    found = {topic["topic"]: topic for topic in await admin.describe_topics(names)}
+    unsettled = [name for name in names if not _is_settled(found.get(name))]
+    return [
+        *(f"{name} has partitions without a leader" for name in unsettled),
+        *_count_problems([one for one in wanted if one.topic.name not in unsettled], found),
+    ]
+
+
+def _count_problems(wanted: list[_Wanted], found: Mapping[str, dict[str, Any]]) -> list[str]:
     return [
         f"{one.topic.name} has {count} partitions, not {one.partitions} "
         f"(FILEFLUX_LANES, FILEFLUX_SLOTS: never changed for an existing topic)"
