@@ -87,10 +87,15 @@ def numbered(event: AuditEvent) -> NumberedRecord:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """`record_count`: seen, doubles too; `faults`: none if the stream is whole and unchanged."""
+    """`record_count`: seen, doubles too; `faults`: none if the stream is whole and unchanged.
+
+    `end`: behind the last record. `unpublished`: numbered, and not on the topic yet.
+    """
 
     record_count: int
     faults: tuple[ChainFault, ...]
+    end: ChainState = field(default_factory=ChainState)
+    unpublished: int = 0
 
 
 async def verify(records: Records, *, head: SequencerHead | None) -> Verification:
@@ -107,7 +112,7 @@ async def verify(records: Records, *, head: SequencerHead | None) -> Verificatio
             faults += found
             run = []
     found, state = verify_chain(run, after=state, head=head)
-    return Verification(count, (*faults, *found))
+    return Verification(count, (*faults, *found), state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,107 +1,31 @@
 """The sequencer on the in-memory twins: each record once, in order, no gap, whatever fails."""
 
-import random
 from dataclasses import replace
 
 import pytest
-from tests.model.lane_world import NODES, LaneWorld, open_world
+from tests.model.audit_world import Audit, open_audit, turns
+from tests.model.lane_world import NODES, open_world
 
-from fileflux.core.clock import ManualClock
 from fileflux.core.errors import BrokerUnavailable
-from fileflux.events.audit import AuditStream, from_record
-from fileflux.events.memory import MemoryBroker, MemoryFaults
+from fileflux.events.memory import MemoryFaults
 from fileflux.events.ports import Position, Record
 from fileflux.events.topics import AUDIT
-from fileflux.metadata.audit_publisher import AuditPublisher, AuditTopicDiffers
-from fileflux.metadata.chain import NumberedRecord, verify_chain
-from fileflux.metadata.direct import DirectWriter
+from fileflux.metadata.audit_publisher import AuditTopicDiffers
 from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
-from fileflux.metadata.sequencer import STREAM, Sequencer, SequencerDependencies
-
-TURNS = 4
-
-
-class Audit:
-    """A database with a bucket, a broker, a clock, and sequencers over them."""
-
-    def __init__(self, world: LaneWorld, broker: MemoryBroker, clock: ManualClock) -> None:
-        self.world = world
-        self.broker = broker
-        self.clock = clock
-        self.writer = DirectWriter(world.database, rng=random.Random(1))
-
-    @property
-    def database(self) -> MemoryDatabase:
-        assert isinstance(self.world.database, MemoryDatabase)
-        return self.world.database
-
-    async def sequencer(self) -> Sequencer:
-        publisher = AuditPublisher(
-            reader=self.world.reader,
-            broker=self.broker,
-            publisher=await self.broker.safe_publisher(),
-            source=await self.broker.source([(AUDIT, 0)]),
-            clock=self.clock,
-            stream=STREAM,
-        )
-        return Sequencer(
-            SequencerDependencies(
-                database=self.world.database,
-                reader=self.world.reader,
-                publisher=publisher,
-                clock=self.clock,
-            )
-        )
-
-    async def write(self, count: int) -> None:
-        """Commit that many changes, a transaction each."""
-        for _ in range(count):
-            change = self.world.maker.create_multipart(self.world.bucket, b"k")
-            assert (await self.writer.submit(change)).ok
-
-    def published(self) -> list[NumberedRecord]:
-        """Return what the topic holds, as it came."""
-        events = [from_record(record) for record in self.broker.records(AUDIT)]
-        return [
-            NumberedRecord(e.position, e.stream, e.sequence, e.previous_hash, e.value)  # type: ignore[arg-type]
-            for e in events
-        ]
-
-    async def faults(self) -> list[object]:
-        """Return what is wrong with the topic; the last record's end is the head's."""
-        head = await self.world.reader.audit_head(STREAM)
-        found, _ = verify_chain(self.published(), head=head)
-        return list(found)
-
-    async def read_once(self) -> list[int]:
-        """Return the positions that a reader sees, who skips what it has."""
-        stream = AuditStream(await self.broker.source([(AUDIT, 0)]))
-        await stream.seek(1)
-        return [event.position for event in await stream.fetch(max_records=100_000, wait_s=0.01)]
 
 
 @pytest.fixture
 async def audit() -> Audit:
-    clock = ManualClock()
-    broker = MemoryBroker(clock=clock, lanes=1)
-    database = MemoryDatabase(clock)
-    world = await open_world(broker, database, MemoryReader(database), clock)
-    return Audit(world, broker, clock)
-
-
-async def _turns(*sequencers: Sequencer, count: int = TURNS) -> None:
-    for _ in range(count):
-        for one in sequencers:
-            await one.turn()
+    return await open_audit()
 
 
 async def test_every_committed_change_is_published_once_in_order(audit: Audit) -> None:
     one = await audit.sequencer()
     await audit.write(5)
-    await _turns(one)
+    await turns(one)
     await audit.write(5)
-    await _turns(one)
+    await turns(one)
 
     positions = [record.position for record in audit.published()]
     assert positions == list(range(1, 13))  # The user and the bucket came first.
@@ -116,7 +40,7 @@ async def test_every_bucket_has_a_sequence_of_its_own_without_gaps(audit: Audit)
     for number in range(6):
         bucket = (other, audit.world.bucket)[number % 2]
         await audit.writer.submit(audit.world.maker.create_multipart(bucket, b"k"))
-        await _turns(one, count=1)
+        await turns(one, count=1)
 
     by_stream: dict[bytes, list[int]] = {}
     for record in audit.published():
@@ -127,11 +51,11 @@ async def test_every_bucket_has_a_sequence_of_its_own_without_gaps(audit: Audit)
 async def test_a_wiped_topic_gets_everything_again_from_the_first_record(audit: Audit) -> None:
     one = await audit.sequencer()
     await audit.write(10)
-    await _turns(one)
+    await turns(one)
     before = audit.published()
     audit.broker.wipe(AUDIT)
     audit.clock.advance(6)
-    await _turns(one)
+    await turns(one)
 
     assert audit.published() == before
     assert await audit.faults() == []
@@ -140,11 +64,11 @@ async def test_a_wiped_topic_gets_everything_again_from_the_first_record(audit: 
 async def test_a_topic_that_lost_its_tail_gets_it_again(audit: Audit) -> None:
     one = await audit.sequencer()
     await audit.write(10)
-    await _turns(one)
+    await turns(one)
     audit.broker.lose_tail(AUDIT, 0, 4)
     await audit.write(1)
     audit.clock.advance(6)
-    await _turns(one)
+    await turns(one)
 
     assert await audit.read_once() == list(range(1, 14))
     assert await audit.faults() == []
@@ -154,11 +78,11 @@ async def test_a_wipe_just_before_more_is_written_leaves_no_gap(audit: Audit) ->
     """A reader that meets a later record first could only say that something is missing."""
     one = await audit.sequencer()
     await audit.write(5)
-    await _turns(one)
+    await turns(one)
     audit.broker.wipe(AUDIT)
     audit.clock.advance(3)
     await audit.write(5)
-    await _turns(one)
+    await turns(one)
 
     assert [record.position for record in audit.published()] == list(range(1, 13))
 
@@ -172,14 +96,14 @@ async def test_what_was_on_its_way_to_a_wiped_topic_does_not_stand_for_all_befor
     """
     one = await audit.sequencer()
     await audit.write(1)
-    await _turns(one)
+    await turns(one)
     late = audit.broker.records(AUDIT)[-1]
     audit.broker.wipe(AUDIT)
     publisher = await audit.broker.safe_publisher()
     for _ in range(4):
         await publisher.publish(AUDIT, late.value, partition=0, key=late.key, headers=late.headers)
     audit.clock.advance(6)
-    await _turns(one)
+    await turns(one)
 
     assert [record.position for record in audit.published()] == [1, 2, 3]
     assert await audit.read_once() == [1, 2, 3]
@@ -192,7 +116,7 @@ async def test_a_start_that_comes_late_is_not_removed_as_a_late_record(
     """It was on its way when its producer was given up: it comes between any two questions."""
     one = await audit.sequencer()
     await audit.write(5)
-    await _turns(one)
+    await turns(one)
     late = audit.broker.records(AUDIT)[:3]
     audit.broker.wipe(AUDIT)
     audit.clock.advance(6)
@@ -209,7 +133,7 @@ async def test_a_start_that_comes_late_is_not_removed_as_a_late_record(
         check_up()
 
     monkeypatch.setattr(audit.broker, "check_up", arrive)
-    await _turns(one)
+    await turns(one)
 
     assert audit.published()[0].position == 1
     assert await audit.read_once() == list(range(1, 8))
@@ -220,10 +144,10 @@ async def test_a_start_that_was_removed_is_published_again(audit: Audit) -> None
     """The topic keeps everything for ever, so a first offset above 0 tells of no retention."""
     one = await audit.sequencer()
     await audit.write(10)
-    await _turns(one)
+    await turns(one)
     await audit.broker.drop_records(AUDIT, 0, 5)
     audit.clock.advance(6)
-    await _turns(one)
+    await turns(one)
 
     assert [record.position for record in audit.published()] == list(range(1, 13))
     assert await audit.read_once() == list(range(1, 13))
@@ -235,14 +159,14 @@ async def test_a_late_record_that_comes_when_others_were_removed_is_no_start(
     """The first offset was above 0 then, and the lost start was taken for expired: for ever."""
     one = await audit.sequencer()
     await audit.write(5)
-    await _turns(one)
+    await turns(one)
     late = audit.broker.records(AUDIT)[-1:]
     audit.broker.wipe(AUDIT)
     await _publish_again(audit, late)
     await audit.broker.drop_records(AUDIT, 0, 1)
     await _publish_again(audit, late)
     audit.clock.advance(6)
-    await _turns(one)
+    await turns(one)
 
     assert [record.position for record in audit.published()] == list(range(1, 8))
 
@@ -262,13 +186,13 @@ async def test_late_records_that_cannot_be_removed_stand_in_nobodys_way(
     monkeypatch.setattr(audit.broker, "drop_records", refuse)
     one = await audit.sequencer()
     await audit.write(1)
-    await _turns(one)
+    await turns(one)
     late = audit.broker.records(AUDIT)[-1]
     audit.broker.wipe(AUDIT)
     publisher = await audit.broker.safe_publisher()
     await publisher.publish(AUDIT, late.value, partition=0, key=late.key, headers=late.headers)
     audit.clock.advance(6)
-    await _turns(one)
+    await turns(one)
 
     assert [record.position for record in audit.published()] == [3, 1, 2, 3]
     assert await audit.read_once() == [1, 2, 3]
@@ -276,9 +200,9 @@ async def test_late_records_that_cannot_be_removed_stand_in_nobodys_way(
 
 async def test_a_new_sequencer_goes_on_where_the_topic_ends(audit: Audit) -> None:
     await audit.write(3)
-    await _turns(await audit.sequencer())
+    await turns(await audit.sequencer())
     await audit.write(3)
-    await _turns(await audit.sequencer())
+    await turns(await audit.sequencer())
 
     assert [record.position for record in audit.published()] == list(range(1, 9))
     assert await audit.faults() == []
@@ -289,9 +213,9 @@ async def test_publishes_that_fail_or_come_twice_leave_no_gap(audit: Audit) -> N
     one = await audit.sequencer()
     for _ in range(30):
         await audit.write(3)
-        await _turns(one, count=1)
+        await turns(one, count=1)
     audit.broker.faults = MemoryFaults()
-    await _turns(one)
+    await turns(one)
 
     assert await audit.read_once() == list(range(1, 93))
     assert await audit.faults() == []
@@ -301,13 +225,13 @@ async def test_of_two_sequencers_one_stands_by_and_takes_over_when_the_other_is_
     audit: Audit,
 ) -> None:
     one, two = await audit.sequencer(), await audit.sequencer()
-    await _turns(one, two, count=1)
+    await turns(one, two, count=1)
     for sequencer in (one, two, one):
         await audit.write(2)
-        await _turns(sequencer, count=1)
+        await turns(sequencer, count=1)
     was_standing_by = not two.is_leader
     await audit.write(4)
-    await _turns(two, count=20)
+    await turns(two, count=20)
 
     assert was_standing_by
     assert two.is_leader
@@ -321,10 +245,10 @@ async def test_commits_of_which_nobody_knows_number_nothing_twice(audit: Audit) 
     one = await audit.sequencer()
     for _ in range(20):
         await audit.write(2)
-        await _turns(one, count=1)
+        await turns(one, count=1)
     audit.database.faults.ambiguous_commits = 0.0
     audit.database.faults.serialization_failures = 0.0
-    await _turns(one)
+    await turns(one)
 
     assert [record.position for record in audit.published()] == list(range(1, 43))
     assert await audit.faults() == []
@@ -332,13 +256,13 @@ async def test_commits_of_which_nobody_knows_number_nothing_twice(audit: Audit) 
 
 async def test_a_broker_that_is_away_stops_nothing_but_the_publishing(audit: Audit) -> None:
     one = await audit.sequencer()
-    await _turns(one)
+    await turns(one)
     audit.broker.stop()
     await audit.write(3)
-    await _turns(one, count=2)
+    await turns(one, count=2)
     problem = one.problem
     audit.broker.start()
-    await _turns(one)
+    await turns(one)
 
     assert problem is not None
     assert one.problem is None
@@ -354,7 +278,7 @@ async def test_usage_follows_the_numbered_records(audit: Audit) -> None:
         await world.confirm(seal, NODES[0])
         await materializer.turn()
     await audit.writer.submit(world.maker.delete(world.bucket, b"b"))
-    await _turns(one)
+    await turns(one)
 
     usage = await world.reader.usage_of([world.bucket.bucket_id])
     assert usage == {world.bucket.bucket_id: (2, 200)}
@@ -363,17 +287,17 @@ async def test_usage_follows_the_numbered_records(audit: Audit) -> None:
 async def test_a_topic_of_another_history_is_refused_with_a_sentence(audit: Audit) -> None:
     """Numbering on would give readers two records of one position."""
     await audit.write(3)
-    await _turns(await audit.sequencer())
+    await turns(await audit.sequencer())
     clock = audit.clock
     database = MemoryDatabase(clock)
     world = await open_world(audit.broker, database, MemoryReader(database), clock, seed=9)
     other = Audit(world, audit.broker, clock)
 
     with pytest.raises(AuditTopicDiffers, match="fileflux rebuild"):
-        await _turns(await other.sequencer())
+        await turns(await other.sequencer())
     await other.write(10)
     with pytest.raises(AuditTopicDiffers, match="another record"):
-        await _turns(await other.sequencer())
+        await turns(await other.sequencer())
 
 
 async def test_a_broker_without_the_topic_raises_what_may_be_retried(audit: Audit) -> None:
