@@ -1,6 +1,7 @@
 """What operators do to users, keys, buckets and nodes: changes like any other, audited."""
 
 import random
+import secrets
 from typing import Any, Final
 
 from argon2 import PasswordHasher
@@ -21,6 +22,7 @@ from fileflux.core.changes import (
 from fileflux.core.clock import SystemClock
 from fileflux.core.ids import NodeId, UploadId, UserId, new_id
 from fileflux.ingest.identities import new_key_pair
+from fileflux.ingest.rest_api import PASSWORD_SIZE_MAX, PASSWORD_SIZE_MIN
 from fileflux.metadata.identity import encrypt_secret
 from fileflux.metadata.rows import BucketRow, UserRow
 
@@ -40,7 +42,13 @@ class Admin:
         self._rng = random.SystemRandom()
         self._clock = SystemClock()
 
-    async def create_user(self, name: str, password: str) -> dict[str, Any]:
+    async def create_user(self, name: str, given: str | None) -> dict[str, Any]:
+        """`given`: the password; None makes a random one, which is shown."""
+        password = secrets.token_urlsafe(18) if given is None else given
+        if not PASSWORD_SIZE_MIN <= len(password) <= PASSWORD_SIZE_MAX:
+            raise AdminRefused(
+                f"a password has {PASSWORD_SIZE_MIN} to {PASSWORD_SIZE_MAX} characters"
+            )
         user_id = UserId(new_id(self._rng))
         change = CreateUser(
             user_id=user_id,
@@ -49,7 +57,8 @@ class Admin:
             **self._who(),
         )
         await self._submit(change)
-        return {"user": name, "password": password, **await self._add_key(user_id)}
+        shown = {"password": password} if given is None else {}
+        return {"user": name, **shown, **await self._add_key(user_id)}
 
     async def delete_user(self, name: str) -> dict[str, Any]:
         user = await self._user(name)

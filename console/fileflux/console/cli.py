@@ -9,6 +9,7 @@ import sys
 import typer
 
 from fileflux.console import commands_run
+from fileflux.console.command_help import EXIT_CODES
 from fileflux.console.commands_admin import app as admin_app
 from fileflux.console.commands_audit import app as audit_app
 from fileflux.console.commands_audit import trace
@@ -16,18 +17,19 @@ from fileflux.console.commands_audit import trace
 app = typer.Typer(
     name="fileflux",
     help="An S3-compatible object store whose every write is an event on a pipeline.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("dev")(commands_run.dev)
-app.command("demo")(commands_run.demo)
-app.command("run")(commands_run.run)
-app.command("doctor")(commands_run.doctor)
-app.command("version")(commands_run.version)
+app.command("dev", epilog=EXIT_CODES)(commands_run.dev)
+app.command("demo", epilog=EXIT_CODES)(commands_run.demo)
+app.command("run", epilog=EXIT_CODES)(commands_run.run)
+app.command("doctor", epilog=EXIT_CODES)(commands_run.doctor)
+app.command("version", epilog=EXIT_CODES)(commands_run.version)
 app.add_typer(admin_app, name="admin")
 app.add_typer(audit_app, name="audit")
-app.command("trace")(trace)
+app.command("trace", epilog=EXIT_CODES)(trace)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from fileflux.console.command_help import DEFAULT_DATA_DIR, EXIT_CODES, AsJson, DataDir
 from fileflux.console.upload_story import as_json as story_as_json
 from fileflux.console.upload_story import printable, reasons_of, show_hops, show_places
 from fileflux.console.wiring import (
@@ -36,27 +37,26 @@ from fileflux.metadata.sequencer import STREAM
 
 app = typer.Typer(help="The audit stream: read it, verify it.", no_args_is_help=True)
 
-DataDir = Annotated[Path, typer.Option("--data-dir", help="Data directory of the `dev` that runs.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON, for scripts.")]
-DEFAULT_DATA_DIR = Path("fileflux-data")
-FOLLOW_S = 0.5
+AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line, for scripts.")]
 
 
-@app.command("tail")
+@app.command("tail", epilog=EXIT_CODES)
 def tail(
     start: Annotated[int, typer.Option("--from", help="First position.", min=1)] = FIRST_POSITION,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
-    as_json: AsJson = False,
+    as_json: AsJsonLines = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Print the numbered records from a position on, one a line.
 
     Example: fileflux audit tail --from 1 --json
+
+    Example: fileflux audit tail --from 5000 --follow
     """
     _run(data_dir, lambda found: _tail(found, start, follow=follow, as_json=as_json))
 
 
-@app.command("verify")
+@app.command("verify", epilog=EXIT_CODES)
 def verify(
     wait_s: Annotated[
         float,
@@ -70,21 +70,25 @@ def verify(
     Each fault is printed with its position. What is numbered and not published yet after --wait is
     counted apart: that is no fault, but see that the sequencer runs.
 
-    Exit code 0: both are whole. 1: something is missing, changed or reordered, or nobody answers.
+    Ends with 0 when both are whole, with 1 when something is missing, changed or reordered.
 
-    Example: fileflux audit verify --json
+    Example: fileflux audit verify
+
+    Example: fileflux audit verify --wait 60 --json
     """
     _run(data_dir, lambda found: _verify(found, wait_s=wait_s, as_json=as_json))
 
 
 def trace(
-    name: Annotated[str, typer.Argument(help="bucket/key")],
+    name: Annotated[str, typer.Argument(help="BUCKET/KEY of an object.")],
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Show the last upload of a key on its way through the pipeline, with the time of each hop.
 
     Example: fileflux trace photos/2026/cat.jpg
+
+    Example: fileflux trace photos/2026/cat.jpg --json
     """
     _run(data_dir, lambda found: _trace(found, name, as_json=as_json))
 

@@ -1,5 +1,6 @@
 """`fileflux dev | demo | run | doctor | version`: the system on one machine."""
 
+import json
 import os
 import sys
 from importlib import metadata
@@ -8,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from fileflux.console.command_help import DEFAULT_DATA_DIR, AsJson, DataDir
 from fileflux.console.services import ClusterOptions
 
 SERVICES: Final = {
@@ -31,7 +33,7 @@ CacheDirOption = Annotated[
 
 
 def dev(
-    data_dir: DataDirOption = Path("fileflux-data"),
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
     cache_dir: CacheDirOption = Path(".cache"),
     port: Annotated[int, typer.Option(help="S3 port; 0 picks free ones.", min=0, max=65535)] = 9000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -47,6 +49,8 @@ def dev(
 
     The data stays in --data-dir; the next start finds it. Ctrl-C stops everything. Given
     KAFKA_BOOTSTRAP_SERVERS or DATABASE_URL in the environment, those are used instead.
+
+    Example: fileflux dev
 
     Example: fileflux dev --data-dir /var/tmp/fileflux --port 0 --json
     """
@@ -78,17 +82,25 @@ def demo(
         int, typer.Option(help="Stop adding files from the source at this many MiB.", min=1)
     ] = 400,
     files_max: Annotated[int, typer.Option(help="Stop adding files at this many.", min=1)] = 2500,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON line; the rest to stderr.")
+    ] = False,
 ) -> None:
     """Start the system, store a directory of real files, fetch it back, compare every byte.
 
-    The last line says: demo: N files, B bytes, 0 differences, S seconds.
+    The last line says: demo: N files, B bytes, 0 differences, S seconds. Any difference ends it
+    with 1.
+
+    Example: fileflux demo --source /usr/share/doc --size-mib-max 50
     """
     from fileflux.console.demo import DemoLimits, run_demo
 
     options = cluster_options(data_dir=data_dir, cache_dir=cache_dir, port=0)
     python = client_python or Path(sys.executable)
     limits = DemoLimits(bytes_max=size_mib_max << 20, files_max=files_max)
-    raise typer.Exit(run_demo(options, source=source, client_python=python, limits=limits))
+    raise typer.Exit(
+        run_demo(options, source=source, client_python=python, limits=limits, as_json=as_json)
+    )
 
 
 def run(
@@ -96,7 +108,12 @@ def run(
 ) -> None:
     """Run one service in the foreground; it is configured by its environment.
 
-    The same as `python -m fileflux.<service>`. Settings: docs/reference/settings.md.
+    The same as `python -m fileflux.<service>`. Settings: docs/reference/settings.md. Ends as the
+    service does: 0 after SIGTERM, 1 when it has to be started again, 2 when its settings are wrong.
+
+    Example: fileflux run materializer
+
+    Example: fileflux run migrate
     """
     if service not in SERVICES:
         typer.echo(f"no such service: {service}. There are: {', '.join(SERVICES)}", err=True)
@@ -105,21 +122,28 @@ def run(
 
 
 def doctor(
-    data_dir: DataDirOption = Path("fileflux-data"),
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
 ) -> None:
     """Check topics, database, clock, disk, versions and lag; say what to do about each finding.
 
     Reads KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL, or asks the `dev` that runs on --data-dir.
+    Changes nothing. Any error among the findings ends it with 1; warnings do not.
+
+    Example: fileflux doctor --json
     """
     from fileflux.console.doctor import run_doctor
 
     raise typer.Exit(run_doctor(data_dir, as_json=as_json))
 
 
-def version() -> None:
-    """Print the version."""
-    typer.echo(metadata.version("fileflux"))
+def version(as_json: AsJson = False) -> None:
+    """Print the version.
+
+    Example: fileflux version
+    """
+    found = metadata.version("fileflux")
+    typer.echo(json.dumps({"version": found}) if as_json else found)
 
 
 def cluster_options(

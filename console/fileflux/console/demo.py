@@ -40,13 +40,18 @@ class DemoLimits:
 
 
 def run_demo(
-    options: ClusterOptions, *, source: Path | None, client_python: Path, limits: DemoLimits
+    options: ClusterOptions,
+    *,
+    source: Path | None,
+    client_python: Path,
+    limits: DemoLimits,
+    as_json: bool = False,
 ) -> int:
     """Return the exit code: 0 when there was no difference."""
     began = time.monotonic()
     interruption = Interruption()
     interruption.listen()
-    out = Console(highlight=False)
+    out = Console(stderr=as_json, highlight=False)
     cluster = Cluster(options, lambda one: _show_step(out, one), wait=interruption.wait)
     out.print("[bold]FileFlux demo[/bold]: starting the system")
     try:
@@ -62,12 +67,17 @@ def run_demo(
         _tell(out, cluster, bucket, found)
     finally:
         stopped = stop_cluster(cluster, out)
-    seconds = time.monotonic() - began
-    out.print(
-        f"demo: {len(found.files)} files, {found.total_bytes} bytes, "
-        f"{differences} differences, {seconds:.0f} seconds",
-        soft_wrap=True,
-    )
+    figures = {
+        "files": len(found.files),
+        "bytes": found.total_bytes,
+        "differences": differences,
+        "seconds": round(time.monotonic() - began),
+    }
+    if as_json:
+        print(json.dumps(figures), flush=True)
+    else:
+        text = ", ".join(f"{figure} {name}" for name, figure in figures.items())
+        out.print(f"demo: {text}", soft_wrap=True)
     return max(stopped, int(bool(differences)))
 
 

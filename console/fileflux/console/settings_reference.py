@@ -46,6 +46,11 @@ BESIDE: Final[Sequence[tuple[str, str, str]]] = (
     ("FILEFLUX_CACHE_DIR", "`.cache`", "`make`, `fileflux dev`: where downloads are kept."),
     ("FILEFLUX_FAILPOINTS", "empty", "Tests only: docs/reference/failpoints.md."),
     ("FILEFLUX_FAILPOINTS_FILE", "empty", "Tests only: a file of the same, read when it changes."),
+    (
+        "FILEFLUX_NEW_PASSWORD",
+        "empty",
+        "`fileflux admin user create`: the new user's password for HTTP Basic.",
+    ),
     ("FILEFLUX_INGEST_WORKER", "unset", "Set by an ingest for its workers; never by a person."),
 )
 

@@ -1,0 +1,54 @@
+"""What an operator is shown, and what is refused."""
+
+from types import SimpleNamespace
+
+import pytest
+from argon2 import PasswordHasher
+
+from fileflux.console.admin import Admin, AdminRefused
+from fileflux.core.changes import Change, CreateUser, Outcome
+
+
+class Direct:
+    """Takes every change."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+
+    async def submit(self, change: Change) -> Outcome:
+        self.changes.append(change)
+        return Outcome(upload_id=change.upload_id)
+
+
+@pytest.fixture
+def direct() -> Direct:
+    return Direct()
+
+
+def _admin(direct: Direct) -> Admin:
+    return Admin(SimpleNamespace(direct=direct), bytes(32))  # type: ignore[arg-type]
+
+
+async def test_a_random_password_is_shown_and_is_the_users(direct: Direct) -> None:
+    shown = await _admin(direct).create_user("alice", None)
+
+    user = direct.changes[0]
+    assert isinstance(user, CreateUser)
+    assert PasswordHasher().verify(user.password_hash, shown["password"])
+    assert shown["secret_key"]
+
+
+async def test_a_password_that_somebody_brought_is_not_shown_again(direct: Direct) -> None:
+    shown = await _admin(direct).create_user("alice", "brought along")
+
+    assert "brought along" not in str(shown)
+
+
+@pytest.mark.parametrize("password", ["", "1234567", "x" * 1025])
+async def test_a_password_that_clients_could_not_use_is_refused(
+    direct: Direct, password: str
+) -> None:
+    with pytest.raises(AdminRefused, match="8 to 1024"):
+        await _admin(direct).create_user("alice", password)
+
+    assert direct.changes == []
