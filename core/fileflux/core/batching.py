@@ -1,12 +1,16 @@
 """Batch while busy: send at once when idle, collect while a batch is in flight.
 
-No timer ever fills a batch. A lone item pays no wait, and a busy system shares the fixed cost of a
-flush (a Kafka record, an fsync, a transaction) among all that arrived meanwhile.
+A lone item pays no wait, and a busy system shares the fixed cost of a flush (a Kafka record, an
+fsync, a transaction) among all that arrived meanwhile. With `gather`, those who were just answered
+are given a moment to come back: without it clients that answer at once fall into `depth + 1` groups
+that take turns, and each group pays a flush of its own (docs/adr/0009-gather-after-a-flush.md).
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -24,6 +28,10 @@ class Batcher(Generic[Item, Result]):
 
     `stale_after_s`: a flush older than this no longer counts, so that one slow answer does not hold
     up those behind it; `flushes_max` bounds young and stale ones together.
+
+    `gather`: after a flush, as many items as it had and as were waiting then are expected. Until
+    they are there the next flush waits while they keep coming: for this share of the last flush's
+    duration after each, and for twice that in all.
     """
 
     def __init__(
@@ -36,6 +44,7 @@ class Batcher(Generic[Item, Result]):
         weigh: Callable[[Item], int] = lambda _: 1,
         stale_after_s: float | None = None,
         flushes_max: int = 64,
+        gather: float = 0.0,
     ) -> None:
         self._flush = flush
         self._depth = depth
@@ -44,8 +53,11 @@ class Batcher(Generic[Item, Result]):
         self._weigh = weigh
         self._stale_after_s = stale_after_s
         self._flushes_max = max(depth, flushes_max)
+        self._gather = _Gather(gather)
+        self._gathering: asyncio.TimerHandle | None = None
         self._young: dict[asyncio.Task[None], asyncio.TimerHandle | None] = {}
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._waiting_weight = 0
         self._flushes: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -59,12 +71,15 @@ class Batcher(Generic[Item, Result]):
             raise RuntimeError("the batcher is closed")
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
+        self._waiting_weight += self._weigh(item)
+        self._gather.on_arrival(is_first=len(self._waiting) == 1)
         self._start_flushes()
         return await future
 
     async def close(self) -> None:
         """Return when nothing is waiting or in flight."""
         self._closed = True
+        self._start_flushes()
         while self._flushes:
             await asyncio.wait(set(self._flushes))
 
@@ -77,11 +92,39 @@ class Batcher(Generic[Item, Result]):
             task.cancel()
 
     def _start_flushes(self) -> None:
-        while self._waiting and self._has_room():
-            task = asyncio.get_running_loop().create_task(self._run(self._take()))
+        while self._waiting and self._has_room() and not self._is_gathering():
+            taken = self._take()
+            self._end_gathering()
+            task = asyncio.get_running_loop().create_task(self._run(taken))
             self._flushes.add(task)
             self._young[task] = self._call_when_stale(task)
-            task.add_done_callback(self._on_flushed)
+            task.add_done_callback(partial(self._on_flushed, len(taken), time.monotonic()))
+
+    def _is_gathering(self) -> bool:
+        """Return whether more are expected soon; if so, look again when they should be there."""
+        is_ready = self._closed or self._is_full()
+        left_s = 0.0 if is_ready else self._gather.left_s(len(self._waiting))
+        if left_s <= 0:
+            return False
+        if self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(left_s, self._on_gathered)
+        return True
+
+    def _end_gathering(self) -> None:
+        self._gather.expected = 0
+        if self._gathering is not None:
+            self._gathering.cancel()
+            self._gathering = None
+
+    def _is_full(self) -> bool:
+        """Return whether waiting longer could not make the next flush larger."""
+        if len(self._waiting) >= self._items_max:
+            return True
+        return self._weight_max is not None and self._waiting_weight >= self._weight_max
+
+    def _on_gathered(self) -> None:
+        self._gathering = None
+        self._start_flushes()
 
     def _has_room(self) -> bool:
         return len(self._young) < self._depth and len(self._flushes) < self._flushes_max
@@ -96,8 +139,9 @@ class Batcher(Generic[Item, Result]):
         self._young.pop(task, None)
         self._start_flushes()
 
-    def _on_flushed(self, task: asyncio.Task[None]) -> None:
+    def _on_flushed(self, count: int, began_s: float, task: asyncio.Task[None]) -> None:
         self._flushes.discard(task)
+        self._gather.on_flushed(count + len(self._waiting), began_s)
         timer = self._young.pop(task, None)
         if timer is not None:
             timer.cancel()
@@ -107,10 +151,12 @@ class Batcher(Generic[Item, Result]):
         taken: list[tuple[Item, asyncio.Future[Result]]] = []
         weight = 0
         while self._waiting and len(taken) < self._items_max:
-            weight += self._weigh(self._waiting[0][0])
-            if taken and self._weight_max is not None and weight > self._weight_max:
+            more = self._weigh(self._waiting[0][0])
+            if taken and self._weight_max is not None and weight + more > self._weight_max:
                 break
+            weight += more
             taken.append(self._waiting.popleft())
+        self._waiting_weight -= weight
         return taken
 
     async def _run(self, taken: list[tuple[Item, asyncio.Future[Result]]]) -> None:
@@ -125,6 +171,34 @@ class Batcher(Generic[Item, Result]):
             for (_, future), result in zip(taken, results, strict=True):
                 if not future.done():
                     future.set_result(result)
+
+
+class _Gather:
+    """How long the next flush waits for those who are expected."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._quiet_s = 0.0
+        self._since_s = 0.0
+        self._arrived_s = 0.0
+        self.expected = 0
+
+    def on_arrival(self, *, is_first: bool) -> None:
+        self._arrived_s = time.monotonic()
+        if is_first:
+            self._since_s = self._arrived_s
+
+    def on_flushed(self, expected: int, began_s: float) -> None:
+        self._since_s = self._arrived_s = time.monotonic()
+        self._quiet_s = self._share * (self._since_s - began_s)
+        self.expected = expected
+
+    def left_s(self, waiting_count: int) -> float:
+        """Return the seconds to wait on, 0 or less when the next flush may go."""
+        if waiting_count >= self.expected:
+            return 0.0
+        end_s = min(self._arrived_s + self._quiet_s, self._since_s + 2 * self._quiet_s)
+        return end_s - time.monotonic()
 
 
 def _fail(taken: Sequence[tuple[object, asyncio.Future[Result]]], error: BaseException) -> None:

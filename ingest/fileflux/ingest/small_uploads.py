@@ -2,7 +2,7 @@
 
 A body joins once it has arrived whole and verified, so a client that breaks off touches nobody
 else. A lone upload is flushed at once; while two flushes are in flight, those that come share the
-next one (`core.batching`).
+next one, and after a flush those who were answered are waited for a moment (`core.batching`).
 """
 
 from collections.abc import Sequence
@@ -35,6 +35,8 @@ from fileflux.ingest.upload import (
 
 FLUSHES_IN_FLIGHT: Final = 2
 STALE_AFTER_S: Final = 0.1
+GATHER: Final = 0.3
+"""Of a flush's duration: so long those who were just answered may take to send their next one."""
 FLUSHES_UNSETTLED_MAX: Final = 64
 """Per class. With all of them full, 512 MiB are staged; the staging's budget comes first."""
 BUNDLE_BYTES_MAX: Final = CHUNK_SIZE_BYTES
@@ -88,6 +90,7 @@ class SmallUploads:
                 weigh=_weight,
                 stale_after_s=STALE_AFTER_S,
                 flushes_max=FLUSHES_UNSETTLED_MAX,
+                gather=GATHER,
             )
         return batcher
 

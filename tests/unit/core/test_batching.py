@@ -156,3 +156,94 @@ async def test_cancelling_ends_what_waits_and_what_is_in_flight() -> None:
     with pytest.raises(RuntimeError):
         await batcher.submit(4)
     await batcher.close()
+
+
+async def _round(batcher: Batcher[int, int], flushes: _Flushes, count: int) -> None:
+    """`count` items in one flush that takes 50 ms."""
+    began = len(flushes.gates)
+    tasks = [asyncio.create_task(batcher.submit(n)) for n in range(count)]
+    await _started(flushes, began + 1)
+    await asyncio.sleep(0.05)
+    flushes.gates[-1].set()
+    await asyncio.gather(*tasks)
+
+
+async def _busy(gather: float) -> tuple[_Flushes, Batcher[int, int]]:
+    """A batcher whose last flush had four items."""
+    flushes = _Flushes()
+    batcher: Batcher[int, int] = Batcher(flushes, gather=gather, items_max=8)
+    tasks = [asyncio.create_task(batcher.submit(n)) for n in range(4)]
+    await _started(flushes, 1)
+    await asyncio.sleep(0.05)
+    flushes.gates[0].set()
+    await tasks[0]
+    tasks.append(asyncio.create_task(batcher.submit(0)))  # The first comes back.
+    await _started(flushes, 2)
+    await asyncio.sleep(0.05)
+    flushes.gates[1].set()
+    await asyncio.gather(*tasks)
+    return flushes, batcher
+
+
+async def test_those_who_were_answered_share_a_flush_when_they_come_back() -> None:
+    flushes, batcher = await _busy(gather=1_000_000)
+    tasks = []
+    for number in range(4):
+        assert len(flushes.taken) == 2
+        tasks.append(asyncio.create_task(batcher.submit(number)))
+        await asyncio.sleep(0)
+    await _started(flushes, 3)
+    flushes.gates[2].set()
+    await asyncio.gather(*tasks)
+
+    assert flushes.taken[2] == [0, 1, 2, 3]
+
+
+async def test_who_does_not_come_back_is_not_waited_for_long() -> None:
+    flushes, batcher = await _busy(gather=0.1)
+    task = asyncio.create_task(batcher.submit(7))
+    async with asyncio.timeout(5):
+        while len(flushes.gates) < 3:
+            await asyncio.sleep(0.001)
+    flushes.gates[2].set()
+
+    assert await task == 70
+
+
+async def test_after_a_lone_item_the_next_one_is_flushed_at_once() -> None:
+    flushes = _Flushes()
+    batcher: Batcher[int, int] = Batcher(flushes, gather=1_000_000)
+    await _round(batcher, flushes, 1)
+    async with asyncio.timeout(5):
+        await _round(batcher, flushes, 1)
+
+    assert flushes.taken == [[0], [0]]
+
+
+async def test_a_full_flush_waits_for_nobody() -> None:
+    flushes = _Flushes()
+    batcher: Batcher[int, int] = Batcher(
+        flushes, gather=1_000_000, weight_max=10, weigh=lambda n: n
+    )
+    tasks = [asyncio.create_task(batcher.submit(n)) for n in (1, 5, 5, 5, 5)]
+    async with asyncio.timeout(5):
+        for count in (1, 2, 3):
+            await _started(flushes, count)
+            await asyncio.sleep(0.01)
+            flushes.gates[-1].set()
+        await asyncio.gather(*tasks)
+
+    assert flushes.taken == [[1], [5, 5], [5, 5]]
+
+
+async def test_what_waits_for_others_goes_when_the_batcher_closes() -> None:
+    flushes, batcher = await _busy(gather=1_000_000)
+    task = asyncio.create_task(batcher.submit(3))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(batcher.close())
+    async with asyncio.timeout(5):
+        await _started(flushes, 3)
+        flushes.gates[2].set()
+        await closing
+
+    assert await task == 30
