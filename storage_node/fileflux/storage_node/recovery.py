@@ -82,7 +82,9 @@ def _recover(dataset: Dataset, disk: Disk, now_us: Callable[[], int]) -> Recover
         _forget_missing(dataset, database)
         epoch, went_back = next_epoch(dataset.root, _highest_epoch(dataset, database))
         database.store(IndexBatch(facts={"epoch": epoch}))
-        extent = _appendable(dataset, scans, disk) or _create(dataset, disk, epoch, now_us())
+        extent = _appendable(dataset, database, scans, disk) or _create(
+            dataset, disk, epoch, now_us()
+        )
         table = bytearray(b"".join(encode_row(row) for row in database.rows_of(extent.number)))
     except BaseException:
         database.close()
@@ -139,8 +141,17 @@ def _store_scan(database: IndexDatabase, number: int, scan: Scan, path: Path) ->
     for first in range(0, len(ids), ROWS_PER_BATCH):
         part = {bundle_id: rows[bundle_id] for bundle_id in ids[first : first + ROWS_PER_BATCH]}
         database.store(IndexBatch(rows=part))
-    seen_end = path.stat().st_size if scan.is_retired else scan.end
-    database.store(IndexBatch(seen_ends={number: seen_end}))
+    if scan.is_retired:
+        # The end that was seen hides the damage from the next start: so the verdict is kept too.
+        facts = {_retired(number): 1}
+        database.store(IndexBatch(seen_ends={number: path.stat().st_size}, facts=facts))
+    else:
+        database.store(IndexBatch(seen_ends={number: scan.end}))
+
+
+def _retired(number: int) -> str:
+    """The fact that an extent has records behind damaged bytes: it never grows again."""
+    return f"retired_{number}"
 
 
 def _forget_missing(dataset: Dataset, database: IndexDatabase) -> None:
@@ -157,13 +168,17 @@ def _highest_epoch(dataset: Dataset, database: IndexDatabase) -> int:
     return max(newest.epoch if newest else 0, known if isinstance(known, int) else 0)
 
 
-def _appendable(dataset: Dataset, scans: dict[int, Scan], disk: Disk) -> ExtentFile | None:
+def _appendable(
+    dataset: Dataset, database: IndexDatabase, scans: dict[int, Scan], disk: Disk
+) -> ExtentFile | None:
     """Return the newest extent if it may grow, its torn tail cut off and the cut durable."""
     numbers = extent_numbers(dataset.extents)
     scan = scans.get(numbers[-1]) if numbers else None
     if scan is None or scan.is_sealed or scan.is_retired or scan.header is None:
         return None
     number = numbers[-1]
+    if database.fact(_retired(number)) is not None:
+        return None
     extent = ExtentFile.open(extent_path(dataset.extents, number), number, scan.end, disk)
     if scan.torn:
         extent.cut_back()

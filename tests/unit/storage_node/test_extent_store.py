@@ -25,7 +25,7 @@ from fileflux.core.errors import (
 from fileflux.core.ids import BundleId
 from fileflux.core.model import MIB
 from fileflux.storage_node.bundle_store import BundleStore
-from fileflux.storage_node.extent_file import Disk, OsDisk, extent_numbers, extent_path
+from fileflux.storage_node.extent_file import Disk, ExtentFile, OsDisk, extent_numbers, extent_path
 from fileflux.storage_node.extent_format import HEADER_SIZE_BYTES, ExtentRow
 from fileflux.storage_node.extent_scan import scan_extent
 from fileflux.storage_node.index_database import IndexDatabase, IndexUnusable, delete_database
@@ -331,6 +331,35 @@ async def test_an_extent_with_records_behind_damage_keeps_its_bytes_and_grows_no
             await node.store.write([sample_bundle(4)])
     assert path.stat().st_size == size
     assert extent_numbers(tmp_path / "extents") == [1, 2]
+    await _reopened_holds(tmp_path, {1: True, 4: True})
+
+
+async def test_an_extent_with_records_behind_damage_grows_no_more_after_a_start_that_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before its successor was made, it is still the newest one at the next start.
+
+    What is appended behind the damage is found by the index only, and lost with it.
+    """
+    async with node_at(tmp_path) as node:
+        await node.store.write([sample_bundle(1)])
+    path = newest_extent(tmp_path)
+    with path.open("ab") as file:
+        file.write(bytes(96) + sample_bundle(2).data[96:] + sample_bundle(3).data)
+    size = path.stat().st_size
+
+    def cut_off(*_: object) -> None:
+        raise OSError(errno.EIO, "cut off")
+
+    with monkeypatch.context() as killed:
+        killed.setattr(ExtentFile, "create", cut_off)
+        with pytest.raises(Invalid, match="cut off"):
+            await open_node(settings_for(tmp_path), CLOCK)
+    async with node_at(tmp_path) as node:
+        await node.store.write([sample_bundle(4)])
+    delete_database(tmp_path / INDEX_FILE)
+
+    assert path.stat().st_size == size
     await _reopened_holds(tmp_path, {1: True, 4: True})
 
 
