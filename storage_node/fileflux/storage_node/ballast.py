@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fileflux.core.telemetry import get_logger
-from fileflux.storage_node.durable_files import make_durable_file
+from fileflux.storage_node.durable_files import DRAFT_SUFFIX, make_durable_file
 
 log = get_logger(__name__)
 
@@ -32,12 +32,13 @@ class Ballast:
         return not self._size or self._path.exists()
 
     def throw_off(self) -> bool:
-        """Free its room; return whether there was any."""
-        if not self._path.exists():
-            return False
-        log.error("the dataset is full: the ballast is thrown off", bytes=self._size)
-        self._path.unlink()
-        return True
+        """Free its room, also that of an unfinished one; return whether there was any."""
+        draft = self._path.with_name(self._path.name + DRAFT_SUFFIX)
+        thrown = [path for path in (self._path, draft) if path.exists()]
+        for path in thrown:
+            log.error("the dataset is full: the ballast is thrown off", path=str(path))
+            path.unlink()
+        return bool(thrown)
 
     def take_back(self, free_bytes: Callable[[], int], reserve_bytes: int) -> bool:
         """Make the file if there is room; return whether it is there. Raise OSError."""

@@ -4,7 +4,6 @@ What has not been synced is not there: `durable_end` is the only length that any
 """
 
 import contextlib
-import errno
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from fileflux.core.checksum import Buffer
-from fileflux.storage_node.durable_files import make_durable_file, write_all
+from fileflux.storage_node.durable_files import NO_ROOM, make_durable_file, write_all
 from fileflux.storage_node.extent_format import (
     HEADER_SIZE_BYTES,
     ExtentHeader,
@@ -21,8 +20,7 @@ from fileflux.storage_node.extent_format import (
 )
 
 EXTENT_SUFFIX: Final = ".ffx"
-NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
-"""Errors that say "full" and nothing about the disk's health."""
+CLOSED_FD: Final = -1
 
 
 class DiskFailed(Exception):
@@ -63,8 +61,11 @@ def extent_path(directory: Path, number: int) -> Path:
 
 
 def extent_numbers(directory: Path) -> list[int]:
-    """Return the numbers of all extents, ascending. Temporary files are no extents."""
-    stems = [path.stem for path in directory.glob(f"*{EXTENT_SUFFIX}")]
+    """Return the numbers of all extents, ascending. Temporary files are no extents.
+
+    Raise OSError. A pattern would take a directory that cannot be listed for an empty one.
+    """
+    stems = [path.stem for path in directory.iterdir() if path.suffix == EXTENT_SUFFIX]
     return sorted(int(stem) for stem in stems if stem.isdecimal())
 
 
@@ -97,7 +98,9 @@ class ExtentFile:
         return cls(number, path, fd, end, disk, end)
 
     def close(self) -> None:
-        os.close(self.fd)
+        """Close it. A number that is used again would be another file, so it is forgotten."""
+        fd, self.fd = self.fd, CLOSED_FD
+        os.close(fd)
 
     def append(self, buffers: Sequence[Buffer]) -> list[int]:
         """Write all buffers behind each other; return their offsets. Not durable yet.

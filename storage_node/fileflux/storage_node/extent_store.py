@@ -6,6 +6,7 @@ got yet are held in memory and looked up first.
 """
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +28,8 @@ from fileflux.core.telemetry import (
 from fileflux.storage_node.ballast import Ballast
 from fileflux.storage_node.bundle_store import IncomingBundle
 from fileflux.storage_node.disk_threads import DiskThreads, Work
-from fileflux.storage_node.extent_file import NO_ROOM, Disk, DiskFailed, ExtentFile
+from fileflux.storage_node.durable_files import NO_ROOM
+from fileflux.storage_node.extent_file import Disk, DiskFailed, ExtentFile
 from fileflux.storage_node.extent_format import EXTENT_SIZE_MAX, ExtentHeader, ExtentRow, encode_row
 from fileflux.storage_node.fence import Fence
 from fileflux.storage_node.identity import Dataset
@@ -84,12 +86,15 @@ class ExtentStore:
         self._position = _stored_position(recovered.database)
         self._saved_position = self._position
         self._checkpointing = asyncio.Lock()
+        self._is_closed = False
         self._readers = BundleReaders(dataset.extents, threads, self._locate, cache_bytes)
 
     # --- writing ------------------------------------------------------------------------------
 
     async def write(self, bundles: Sequence[IncomingBundle]) -> None:
         self._fence.check()
+        if self._is_closed:
+            raise NodeFenced("the node ends")
         if len(self._fresh) > FRESH_ROWS_MAX:
             raise NodeFull("the index cannot be written")
         if not self._has_ballast:
@@ -244,16 +249,19 @@ class ExtentStore:
                     del self._fresh_ends[extent]
 
     async def close(self) -> None:
-        """Write the index if the disk still can, and close the files."""
+        """Write the index if the disk still can; close the files after what is being written."""
         try:
             if self._fence.reason is None:
                 await self.checkpoint()
         except (NodeFull, NodeFenced) as error:
             log.warning("the index is left behind", reason=str(error))
+        self._is_closed = True
         self._readers.close()
         if not self._fence.disk_failed.is_set():
+            with contextlib.suppress(NodeFenced):
+                await self._threads.run(Work.APPEND, lambda: self._extent.close())
+        if not self._fence.disk_failed.is_set():
             self._database.close()
-            self._extent.close()
 
     async def _run(self, work: Work, call: Callable[[], Result]) -> Result:
         """Run in a disk thread; what says that disk or index cannot be trusted fences the node."""

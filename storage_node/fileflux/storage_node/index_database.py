@@ -21,6 +21,7 @@ from fileflux.core.checksum import crc32c
 from fileflux.core.errors import NodeFull
 from fileflux.core.ids import BundleId, NodeId
 from fileflux.core.node_messages import DropItem
+from fileflux.storage_node.durable_files import has_room
 from fileflux.storage_node.extent_format import ExtentRow
 
 SCHEMA_VERSION: Final = 1
@@ -28,6 +29,8 @@ CHECKED_PAGES_MAX: Final = 65_536
 """256 MiB: about a second of a start."""
 _NO_ROOM: Final = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_TRUNCATE")
 """How SQLite says that the disk is full: in its file, its shared memory file, its log."""
+_WRITE_FAILED: Final = "SQLITE_IOERR_WRITE"
+"""For any other reason: a quota that is used up, or a broken disk."""
 _CHECK: Final = struct.Struct(">16sQQIII")
 _SCHEMA: Final = """
 CREATE TABLE bundles (bundle_id BLOB PRIMARY KEY, extent INTEGER NOT NULL, offset INTEGER NOT NULL,
@@ -72,8 +75,9 @@ class IndexDatabase:
     """One writer and one reader connection to the same file."""
 
     def __init__(self, path: Path, node_id: NodeId) -> None:
-        """Open or make it. Raise IndexUnusable."""
-        with _trouble_as_unusable():
+        """Open or make it. Raise NodeFull or IndexUnusable."""
+        self._directory = path.parent
+        with _trouble_as_unusable(self._directory):
             is_new = not path.exists()
             self._writer = _connect(path)
             self._reader = _connect(path)
@@ -91,7 +95,7 @@ class IndexDatabase:
 
     def find(self, bundle_id: BundleId) -> Location | None:
         """Return where the bundle lies; raise IndexUnusable when the row fails its CRC."""
-        with self._read_lock, _trouble_as_unusable():
+        with self._read_lock, _trouble_as_unusable(self._directory):
             row = self._reader.execute(
                 "SELECT bundle_id, extent, offset, length, size, crc, self_crc"
                 " FROM bundles WHERE bundle_id = ?",
@@ -101,7 +105,7 @@ class IndexDatabase:
 
     def store(self, batch: IndexBatch) -> None:
         """Add a checkpoint, durably, all or nothing. Raise NodeFull or IndexUnusable."""
-        with self._write_lock, _trouble_as_unusable(), _transaction(self._writer):
+        with self._write_lock, _trouble_as_unusable(self._directory), _transaction(self._writer):
             self._writer.executemany(
                 "INSERT OR REPLACE INTO bundles VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (_row(bundle_id, at) for bundle_id, at in batch.rows.items()),
@@ -118,14 +122,14 @@ class IndexDatabase:
 
         `present`: the chunk numbers that the record of a bundle has; bundles not in it are skipped.
         """
-        with self._write_lock, _trouble_as_unusable(), _transaction(self._writer):
+        with self._write_lock, _trouble_as_unusable(self._directory), _transaction(self._writer):
             for item in items:
                 if item.bundle_id in present:
                     self._drop_one(item, present[item.bundle_id])
 
     def garbage_of(self, bundle_id: BundleId) -> set[int]:
         """Return the numbers of the chunks that nobody references."""
-        with self._read_lock, _trouble_as_unusable():
+        with self._read_lock, _trouble_as_unusable(self._directory):
             rows = self._reader.execute(
                 "SELECT number FROM garbage WHERE bundle_id = ?", (bundle_id,)
             ).fetchall()
@@ -133,7 +137,7 @@ class IndexDatabase:
 
     def page(self, after: BundleId | None, limit: int) -> list[tuple[BundleId, Location]]:
         """Return the next bundles by id."""
-        with self._read_lock, _trouble_as_unusable():
+        with self._read_lock, _trouble_as_unusable(self._directory):
             rows = self._reader.execute(
                 "SELECT bundle_id, extent, offset, length, size, crc, self_crc"
                 " FROM bundles WHERE bundle_id > ? ORDER BY bundle_id LIMIT ?",
@@ -142,35 +146,36 @@ class IndexDatabase:
         return [(BundleId(row[0]), _location(row)) for row in rows]
 
     def rows_of(self, extent: int) -> list[ExtentRow]:
-        """Return the bundles of one extent, by offset."""
-        with self._read_lock, _trouble_as_unusable():
+        """Return the bundles of one extent, by offset; raise IndexUnusable if a row is damaged."""
+        with self._read_lock, _trouble_as_unusable(self._directory):
             rows = self._reader.execute(
-                "SELECT bundle_id, offset, length, size, crc FROM bundles"
-                " WHERE extent = ? ORDER BY offset",
+                "SELECT bundle_id, extent, offset, length, size, crc, self_crc"
+                " FROM bundles WHERE extent = ? ORDER BY offset",
                 (extent,),
             ).fetchall()
-        return [ExtentRow(BundleId(row[0]), *row[1:]) for row in rows]
+        located = [(BundleId(row[0]), _location(row)) for row in rows]
+        return [ExtentRow(i, at.offset, at.length, at.size, at.crc) for i, at in located]
 
     def seen_ends(self) -> dict[int, int]:
         """Return extent → up to where the index knows it."""
-        with self._read_lock, _trouble_as_unusable():
+        with self._read_lock, _trouble_as_unusable(self._directory):
             return dict(self._reader.execute("SELECT extent, seen_end FROM extents"))
 
     def forget_extent(self, extent: int) -> int:
         """Its file is gone: its bundles leave the index. Return how many there were."""
-        with self._write_lock, _trouble_as_unusable(), _transaction(self._writer):
+        with self._write_lock, _trouble_as_unusable(self._directory), _transaction(self._writer):
             gone = self._writer.execute("DELETE FROM bundles WHERE extent = ?", (extent,)).rowcount
             self._writer.execute("DELETE FROM extents WHERE extent = ?", (extent,))
         return gone
 
     def fact(self, name: str) -> int | str | None:
-        with self._read_lock, _trouble_as_unusable():
+        with self._read_lock, _trouble_as_unusable(self._directory):
             row = self._reader.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else row[0]
 
     def check(self) -> None:
         """Raise IndexUnusable if the file is damaged. A large one is checked as it is read."""
-        with self._read_lock, _trouble_as_unusable():
+        with self._read_lock, _trouble_as_unusable(self._directory):
             pages = self._reader.execute("PRAGMA page_count").fetchone()[0]
             if pages <= CHECKED_PAGES_MAX:
                 (verdict,) = self._reader.execute("PRAGMA quick_check(1)").fetchone()
@@ -220,11 +225,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _trouble_as_unusable() -> Iterator[None]:
+def _trouble_as_unusable(directory: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorname", "") in _NO_ROOM:
+        name = getattr(error, "sqlite_errorname", "")
+        if name in _NO_ROOM or (name == _WRITE_FAILED and not has_room(directory)):
             raise NodeFull("no room for the index") from error
         raise IndexUnusable(str(error)) from error
 

@@ -11,10 +11,12 @@ from fileflux.core.errors import Invalid, NodeFull
 from fileflux.core.ids import NodeId
 from fileflux.storage_node.ballast import Ballast
 from fileflux.storage_node.disk_threads import DiskThreads, Work
-from fileflux.storage_node.extent_file import NO_ROOM, Disk, DiskFailed, OsDisk
+from fileflux.storage_node.durable_files import NO_ROOM
+from fileflux.storage_node.extent_file import Disk, DiskFailed, OsDisk
 from fileflux.storage_node.extent_store import ExtentStore
 from fileflux.storage_node.fence import Fence
 from fileflux.storage_node.identity import Dataset, claim_dataset, settle_epoch
+from fileflux.storage_node.index_database import IndexUnusable
 from fileflux.storage_node.recovery import Recovered, recover
 from fileflux.storage_node.settings import NodeSettings
 
@@ -53,7 +55,7 @@ async def open_node(settings: NodeSettings, clock: Clock, *, disk: Disk | None =
     opening = partial(_open, settings, clock, disk, ballast)
     try:
         dataset, recovered = await asyncio.to_thread(opening)
-    except (OSError, DiskFailed, NodeFull) as error:
+    except (OSError, DiskFailed, NodeFull, IndexUnusable) as error:
         raise Invalid(f"{settings.data_dir} cannot be used: {error}") from error
     fence = Fence()
     threads = DiskThreads(fence, deadline_s=settings.disk_deadline_s)

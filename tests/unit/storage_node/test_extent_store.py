@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import threading
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,11 +23,18 @@ from fileflux.core.errors import (
     NodeFull,
     NoSuchBundle,
 )
-from fileflux.core.ids import BundleId
+from fileflux.core.ids import BundleId, NodeId
 from fileflux.core.model import MIB
 from fileflux.storage_node.bundle_store import BundleStore
-from fileflux.storage_node.extent_file import Disk, ExtentFile, OsDisk, extent_numbers, extent_path
-from fileflux.storage_node.extent_format import HEADER_SIZE_BYTES, ExtentRow
+from fileflux.storage_node.extent_file import (
+    Disk,
+    DiskFailed,
+    ExtentFile,
+    OsDisk,
+    extent_numbers,
+    extent_path,
+)
+from fileflux.storage_node.extent_format import HEADER_SIZE_BYTES, ExtentHeader, ExtentRow
 from fileflux.storage_node.extent_scan import scan_extent
 from fileflux.storage_node.index_database import IndexDatabase, IndexUnusable, delete_database
 from fileflux.storage_node.opening import OpenNode, open_node
@@ -49,6 +57,7 @@ class FaultyDisk:
         self.short: int | None = None
         self.free: int | None = None
         self.hang: threading.Event | None = None
+        self.is_hanging = False
         self.sync_count = 0
 
     def pwritev(self, fd: int, buffers: Sequence[Buffer], offset: int, /) -> int:
@@ -64,6 +73,7 @@ class FaultyDisk:
 
     def fdatasync(self, fd: int, /) -> None:
         if self.hang is not None:
+            self.is_hanging = True
             self.hang.wait(30)
         self.sync_count += 1
         if self.sync_error is not None:
@@ -262,6 +272,43 @@ async def test_a_disk_that_does_not_answer_fences_the_node_in_time(tmp_path: Pat
             await asyncio.sleep(0.01)
     assert not await is_held(node.store, 1), "a confirmation that comes too late is not believed"
     crash(node)
+
+
+async def test_a_store_that_closes_waits_for_what_is_being_written(tmp_path: Path) -> None:
+    """A file that is closed under its writer may be another file by the next write."""
+    disk = FaultyDisk()
+    node = await open_node(settings_for(tmp_path), CLOCK, disk=disk)
+    disk.hang = threading.Event()
+    writing = asyncio.create_task(node.store.write([sample_bundle(1)]))
+    async with asyncio.timeout(10):
+        while not disk.is_hanging:
+            await asyncio.sleep(0.001)
+    closing = asyncio.create_task(node.store.close())
+    await asyncio.wait({closing}, timeout=0.05)
+    disk.hang.set()
+    await writing
+    await closing
+    with pytest.raises(NodeFenced):
+        await node.store.write([sample_bundle(2)])
+    node.threads.close()
+    node.dataset.release()
+
+    assert not (tmp_path / "index.distrusted").exists()
+    await _reopened_holds(tmp_path, {1: True, 2: False})
+
+
+def test_an_extent_that_was_closed_writes_into_no_other_file(tmp_path: Path) -> None:
+    header = ExtentHeader(number=1, node_id=NodeId(str(uuid.UUID(int=1))), epoch=1, created_us=0)
+    extent = ExtentFile.create(tmp_path, header, OsDisk())
+    number = extent.fd
+    extent.close()
+    fd = os.open(tmp_path / "other", os.O_CREAT | os.O_RDWR)
+    assert fd == number, "the number is used again at once"
+    with pytest.raises((OSError, DiskFailed)):
+        extent.append([b"a bundle"])
+    os.close(fd)
+
+    assert (tmp_path / "other").stat().st_size == 0
 
 
 async def test_extents_are_sealed_and_continued(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """The index says where a bundle lies, or that it cannot be trusted."""
 
 import random
+import resource
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from fileflux.core.errors import NodeFull
 from fileflux.core.ids import BundleId, NodeId
 from fileflux.core.node_messages import DropItem
 from fileflux.storage_node.index_database import (
@@ -133,3 +137,40 @@ def test_a_file_that_is_no_database_is_unusable(path: Path) -> None:
     path.write_bytes(b"nothing of the kind" * 500)
     with pytest.raises(IndexUnusable):
         opened(path)
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Let every write beyond `size` fail, as a quota does: not with the error of a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(("has_room", "expected"), [(False, NodeFull), (True, IndexUnusable)])
+def test_a_quota_that_is_used_up_is_a_full_disk_and_no_damage(
+    path: Path, monkeypatch: pytest.MonkeyPatch, has_room: bool, expected: type[Exception]
+) -> None:
+    """SQLite has a word for ENOSPC only; ZFS says EDQUOT, and an index is not lost by that."""
+    monkeypatch.setattr("fileflux.storage_node.index_database.has_room", lambda directory: has_room)
+    database = opened(path)
+    size = path.with_name("index.sqlite-wal").stat().st_size
+    with files_limited_to(size), pytest.raises(expected):
+        database.store(IndexBatch(rows=ROWS))
+    database.store(IndexBatch(rows=ROWS))
+
+    assert dict(database.page(None, 1_000)) == ROWS
+    database.close()
+
+
+def test_a_damaged_row_gets_into_no_footer(path: Path) -> None:
+    """The footer would be believed, with a CRC of its own."""
+    filled(path)
+    database = opened(path)
+    database._writer.execute("UPDATE bundles SET length = length + 1 WHERE extent = 2")
+    with pytest.raises(IndexUnusable):
+        database.rows_of(2)
+    database.close()
