@@ -17,7 +17,11 @@ from typing import Final
 
 from fileflux.core.errors import Invalid
 from fileflux.core.ids import NodeId
-from fileflux.storage_node.durable_files import make_durable_file, sync_directory
+from fileflux.storage_node.durable_files import (
+    make_durable_directory,
+    make_durable_file,
+    sync_directory,
+)
 from fileflux.storage_node.extent_file import extent_numbers
 
 IDENTITY_FILE: Final = "node-id"
@@ -48,10 +52,10 @@ def claim_dataset(root: Path) -> Dataset:
 
     Raise Invalid when another process has it, or when it has bundles but no identity.
     """
-    root.mkdir(parents=True, exist_ok=True)
+    make_durable_directory(root)
     lock_fd = _lock(root / LOCK_FILE)
     try:
-        (root / EXTENTS_DIRECTORY).mkdir(exist_ok=True)
+        make_durable_directory(root / EXTENTS_DIRECTORY)
         return Dataset(root, _node_id(root), lock_fd)
     except BaseException:
         os.close(lock_fd)

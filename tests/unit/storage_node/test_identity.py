@@ -9,6 +9,7 @@ import pytest
 
 from fileflux.core.errors import Invalid
 from fileflux.storage_node.durable_files import make_durable_file
+from fileflux.storage_node.extent_file import extent_numbers
 from fileflux.storage_node.identity import claim_dataset, next_epoch, settle_epoch
 
 
@@ -105,3 +106,32 @@ def test_a_crash_before_the_epoch_was_counted_up_forgets_nothing(
 
     assert made != ["epoch"], "first the reason to wait, then the new epoch"
     assert next_epoch(tmp_path, 7) == (8, True)
+
+
+def test_a_dataset_that_was_made_survives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory is an entry in its parent: that is what has to be synced."""
+    synced: list[Path] = []
+    monkeypatch.setattr("fileflux.storage_node.durable_files.sync_directory", synced.append)
+    root = tmp_path / "a" / "b"
+    claim_dataset(root).release()
+
+    assert synced[:3] == [tmp_path, tmp_path / "a", root]
+    count = len(synced)
+    claim_dataset(root).release()
+    assert len(synced) == count
+
+
+def test_extents_that_cannot_be_listed_are_not_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With none the index would forget all bundles, and the first extent be made again."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("a test says so")
+
+    for name in ("scandir", "listdir"):
+        monkeypatch.setattr(os, name, refuse)
+    with pytest.raises(PermissionError):
+        extent_numbers(tmp_path)
