@@ -111,7 +111,7 @@ def _catch_up(dataset: Dataset, database: IndexDatabase) -> dict[int, Scan]:
         elif size == seen_end and number != newest and number in seen_ends:
             continue
         scan = _scan(path, seen_end, dataset.node_id)
-        _store_scan(database, number, scan, path)
+        _store_scan(database, number, scan, seen_end=_seen_end(scan, path, start=seen_end))
         scans[number] = scan
     return scans
 
@@ -125,14 +125,23 @@ def _scan(path: Path, seen_end: int, node_id: NodeId) -> Scan:
         raise Invalid(f"{path} belongs to node {scan.header.node_id}, not {node_id}: move it away")
     for offset, length in scan.damaged:
         log.error("a damaged record is passed over", path=str(path), offset=offset, length=length)
-    if scan.is_retired:
+    if scan.is_unreadable:
+        log.error("the disk cannot read some of an extent", path=str(path), end=scan.end)
+    elif scan.is_retired:
         log.error("an extent has records behind damaged bytes", path=str(path), offset=scan.end)
     elif scan.torn:
         log.warning("a torn tail is cut off", path=str(path), end=scan.end, bytes=scan.torn)
     return scan
 
 
-def _store_scan(database: IndexDatabase, number: int, scan: Scan, path: Path) -> None:
+def _seen_end(scan: Scan, path: Path, *, start: int) -> int:
+    """Return up to where the next start need not look again."""
+    if scan.is_unreadable:
+        return start
+    return path.stat().st_size if scan.is_retired else scan.end
+
+
+def _store_scan(database: IndexDatabase, number: int, scan: Scan, *, seen_end: int) -> None:
     rows = {
         row.bundle_id: Location(number, row.offset, row.length, row.sealed_size, row.sealed_crc)
         for row in scan.rows
@@ -141,12 +150,9 @@ def _store_scan(database: IndexDatabase, number: int, scan: Scan, path: Path) ->
     for first in range(0, len(ids), ROWS_PER_BATCH):
         part = {bundle_id: rows[bundle_id] for bundle_id in ids[first : first + ROWS_PER_BATCH]}
         database.store(IndexBatch(rows=part))
-    if scan.is_retired:
-        # The end that was seen hides the damage from the next start: so the verdict is kept too.
-        facts = {_retired(number): 1}
-        database.store(IndexBatch(seen_ends={number: path.stat().st_size}, facts=facts))
-    else:
-        database.store(IndexBatch(seen_ends={number: scan.end}))
+    # The end that was seen hides the damage from the next start: so the verdict is kept too.
+    facts = {_retired(number): 1} if scan.is_retired and not scan.is_unreadable else {}
+    database.store(IndexBatch(seen_ends={number: seen_end}, facts=facts))
 
 
 def _retired(number: int) -> str:
@@ -174,7 +180,7 @@ def _appendable(
     """Return the newest extent if it may grow, its torn tail cut off and the cut durable."""
     numbers = extent_numbers(dataset.extents)
     scan = scans.get(numbers[-1]) if numbers else None
-    if scan is None or scan.is_sealed or scan.is_retired or scan.header is None:
+    if scan is None or not _may_grow(scan):
         return None
     number = numbers[-1]
     if database.fact(_retired(number)) is not None:
@@ -184,6 +190,11 @@ def _appendable(
         extent.cut_back()
     extent.sync()
     return extent
+
+
+def _may_grow(scan: Scan) -> bool:
+    is_odd = scan.is_retired or scan.is_unreadable or scan.header is None
+    return not scan.is_sealed and not is_odd
 
 
 def _create(dataset: Dataset, disk: Disk, epoch: int, now_us: int) -> ExtentFile:

@@ -1,5 +1,7 @@
 """What a start believes of an extent: what verifies, in order, and nothing inside damaged bytes."""
 
+import errno
+import os
 import random
 import tempfile
 from pathlib import Path
@@ -155,6 +157,68 @@ def test_an_extent_whose_own_header_rotted_still_gives_its_records(tmp_path: Pat
 
     assert result.header is None
     assert found(result) == [BUNDLES[0].bundle_id]
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, start: int, end: int) -> None:
+    """Let the disk fail to read these bytes, as ZFS does for a block that fails its checksum."""
+    real = os.pread
+
+    def pread(fd: int, length: int, offset: int) -> bytes:
+        if offset < end and offset + length > start:
+            raise OSError(errno.EIO, "unreadable")
+        return real(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", pread)
+
+
+def test_bytes_that_cannot_be_read_hide_only_their_own_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = extent(data(0), data(1), data(2))
+    second = HEADER_SIZE_BYTES + len(data(0))
+    unreadable(monkeypatch, second + 150, second + 160)
+    result = scan(tmp_path, raw)
+
+    assert found(result) == [BUNDLES[0].bundle_id, BUNDLES[2].bundle_id]
+    assert (result.is_unreadable, result.end) == (True, len(raw))
+
+
+@pytest.mark.parametrize("at", [0, 150])
+def test_bytes_that_cannot_be_read_are_no_torn_tail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Perhaps the disk reads them tomorrow."""
+    last = HEADER_SIZE_BYTES + len(data(0))
+    unreadable(monkeypatch, last + at, last + at + 10)
+    result = scan(tmp_path, extent(data(0), data(1)))
+
+    assert found(result) == [BUNDLES[0].bundle_id]
+    assert result.is_unreadable
+
+
+@pytest.mark.parametrize("from_end", [1, 40])
+def test_with_a_footer_that_cannot_be_read_the_records_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, from_end: int
+) -> None:
+    raw = extent(data(0), data(1))
+    table = b"".join(encode_row(row) for row in scan(tmp_path, raw).rows)
+    sealed = raw + encode_footer(table, len(raw))
+    unreadable(monkeypatch, len(sealed) - from_end, len(sealed) - from_end + 1)
+    result = scan(tmp_path, sealed)
+
+    assert found(result) == [BUNDLES[0].bundle_id, BUNDLES[1].bundle_id]
+    assert (result.is_sealed, result.is_unreadable) == (False, True)
+
+
+def test_another_error_of_the_disk_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pread(*_: object) -> bytes:
+        raise OSError(errno.ENXIO, "no device")
+
+    monkeypatch.setattr(os, "pread", pread)
+    with pytest.raises(OSError, match="no device"):
+        scan(tmp_path, extent(data(0)))
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

@@ -410,6 +410,36 @@ async def test_an_extent_with_records_behind_damage_grows_no_more_after_a_start_
     await _reopened_holds(tmp_path, {1: True, 4: True})
 
 
+async def test_a_sector_that_cannot_be_read_stops_no_start_and_is_read_when_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One block of one extent; everything else is there. Nothing is cut off, nothing forgotten."""
+    async with node_at(tmp_path) as node:
+        await node.store.write([sample_bundle(1)])
+        await node.store.write([sample_bundle(2)])
+    path = newest_extent(tmp_path)
+    size = path.stat().st_size
+    delete_database(tmp_path / INDEX_FILE)
+    real, bad = os.pread, size - 300
+
+    def pread(fd: int, length: int, offset: int) -> bytes:
+        if offset <= bad < offset + length and os.fstat(fd).st_size == size:
+            raise OSError(errno.EIO, "unreadable")
+        return real(fd, length, offset)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", pread)
+        for _ in range(2):
+            async with node_at(tmp_path) as node:
+                assert await is_held(node.store, 1)
+                assert not await is_held(node.store, 2)
+                await node.store.write([sample_bundle(3)])
+    assert path.stat().st_size == size
+    assert extent_numbers(tmp_path / "extents") == [1, 2]
+
+    await _reopened_holds(tmp_path, {1: True, 2: True, 3: True})
+
+
 async def test_an_extent_that_vanished_takes_its_bundles_out_of_the_inventory(
     tmp_path: Path,
 ) -> None:
