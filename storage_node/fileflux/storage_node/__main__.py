@@ -31,7 +31,7 @@ from fileflux.storage_node.pool import DirectoryBackend, PoolBackend
 from fileflux.storage_node.positions import seek_to
 from fileflux.storage_node.pulls import Pulls
 from fileflux.storage_node.settings import NodeSettings
-from fileflux.storage_node.zfs import ZfsBackend
+from fileflux.storage_node.zfs import ZfsBackend, check_dataset
 
 log = get_logger(__name__)
 
@@ -45,6 +45,9 @@ async def main(stopping: asyncio.Event) -> None:
     """Run until `stopping`, or until the disk failed: then end the process, to be started again."""
     settings = load_settings(NodeSettings)
     clock = SystemClock()
+    backend = _backend(settings)
+    if isinstance(backend, ZfsBackend):
+        await check_dataset(backend, settings.data_dir)
     async with AsyncExitStack() as stack:
         node = await open_node(settings, clock)
         stack.push_async_callback(node.close)

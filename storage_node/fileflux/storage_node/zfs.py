@@ -7,11 +7,13 @@ Two implementations answer differently. OpenZFS 2.x takes `-p` (plain numbers) e
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, Protocol
 
 from fileflux.core.errors import Invalid
 from fileflux.core.model import GIB, KIB, MIB
 from fileflux.core.telemetry import get_logger
+from fileflux.storage_node.identity import IDENTITY_FILE
 from fileflux.storage_node.pool import FilesystemFigures, PoolFigures
 
 log = get_logger(__name__)
@@ -62,13 +64,13 @@ class ZfsBackend:
             if not name or name.startswith("-"):
                 raise Invalid("FILEFLUX_NODE_POOL and _DATASET must name a pool and a dataset")
         self._pool = pool
-        self._dataset = dataset
+        self.dataset = dataset
         self._run = run
         self._is_old: bool | None = None
 
     async def figures(self) -> PoolFigures:
         pool = await self._pool_figures()
-        names = dict.fromkeys((self._pool, self._dataset))
+        names = dict.fromkeys((self._pool, self.dataset))
         filesystems = [await self._filesystem(name) for name in names]
         return PoolFigures(
             name=pool["name"],
@@ -80,6 +82,11 @@ class ZfsBackend:
             health=pool["health"],
             filesystems=tuple(filesystems),
         )
+
+    async def is_mounted(self) -> bool:
+        """Return whether the dataset is mounted anywhere; raise ZfsFailed."""
+        arguments = ["zfs", "get", "-H", "-p", "-o", "property,value", "mounted", self.dataset]
+        return parse_properties(await self._ask(arguments)).get("mounted") == "yes"
 
     async def _pool_figures(self) -> dict[str, str]:
         if self._is_old is None:
@@ -116,6 +123,23 @@ class ZfsBackend:
         if status:
             raise ZfsFailed(f"{' '.join(arguments[:2])}: {_first_line(errors)}")
         return output
+
+
+async def check_dataset(backend: ZfsBackend, data_dir: Path) -> None:
+    """Raise Invalid when the node would start on the directory that its dataset should hide.
+
+    A service may start before its pool is imported. What it confirms then lies on the system's
+    disk, and is out of sight when the dataset is mounted over it.
+    """
+    try:
+        is_mounted = await backend.is_mounted()
+    except ZfsFailed as error:
+        if not (data_dir / IDENTITY_FILE).exists():
+            raise Invalid(f"no new node is made while ZFS does not answer: {error}") from error
+        log.warning("nobody says whether the dataset is mounted", reason=str(error))
+        return
+    if not is_mounted:
+        raise Invalid(f"dataset {backend.dataset} is not mounted: zfs mount {backend.dataset}")
 
 
 def parse_columns(text: str, columns: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The pool's figures. zfs-fuse's outputs were recorded; OpenZFS's follow its documented format."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from fileflux.storage_node.pool import FilesystemFigures
 from fileflux.storage_node.zfs import (
     ZfsBackend,
     ZfsFailed,
+    check_dataset,
     parse_percent,
     parse_size,
     run_command,
@@ -165,3 +167,34 @@ async def test_a_command_that_is_not_installed_or_hangs_is_an_error(
     with pytest.raises(ZfsFailed, match="in time"):
         await run_command(["sleep", "30"])
     assert await run_command(["echo", "a b"]) == (0, "a b\n", "")
+
+
+MOUNTED = "zfs get -H -p -o property,value mounted tank/fileflux"
+
+
+@pytest.mark.parametrize("has_identity", [True, False])
+async def test_a_node_on_its_mounted_dataset_starts(tmp_path: Path, has_identity: bool) -> None:
+    if has_identity:
+        (tmp_path / "node-id").touch()
+    await check_dataset(backend(Recorded({MOUNTED: (0, "mounted\tyes\n", "")})), tmp_path)
+
+
+@pytest.mark.parametrize("has_identity", [True, False])
+async def test_no_node_starts_on_the_directory_below_its_dataset(
+    tmp_path: Path, has_identity: bool
+) -> None:
+    """After a power cut the service may start first: what it confirms there is hidden later."""
+    if has_identity:
+        (tmp_path / "node-id").touch()
+    with pytest.raises(Invalid, match="tank/fileflux is not mounted"):
+        await check_dataset(backend(Recorded({MOUNTED: (0, "mounted\tno\n", "")})), tmp_path)
+
+
+async def test_while_zfs_does_not_answer_only_a_node_that_is_there_starts(tmp_path: Path) -> None:
+    """It can still be read; but nobody knows where a new one would lie."""
+    silent = {MOUNTED: (1, "", "cannot open 'tank/fileflux': dataset does not exist\n")}
+    with pytest.raises(Invalid, match="does not exist"):
+        await check_dataset(backend(Recorded(silent)), tmp_path)
+    (tmp_path / "node-id").touch()
+
+    await check_dataset(backend(Recorded(silent)), tmp_path)
