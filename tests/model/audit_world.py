@@ -7,6 +7,7 @@ from tests.model.lane_world import LaneWorld, open_world
 from fileflux.core.clock import ManualClock
 from fileflux.events.audit import AuditStream, from_record
 from fileflux.events.memory import MemoryBroker
+from fileflux.events.ports import EventPublisher
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_publisher import AuditPublisher
 from fileflux.metadata.chain import NumberedRecord, verify_chain
@@ -32,15 +33,18 @@ class Audit:
         assert isinstance(self.world.database, MemoryDatabase)
         return self.world.database
 
-    async def sequencer(self) -> Sequencer:
-        publisher = AuditPublisher(
+    async def publisher(self, by: EventPublisher) -> AuditPublisher:
+        return AuditPublisher(
             reader=self.world.reader,
             broker=self.broker,
-            publisher=await self.broker.safe_publisher(),
+            publisher=by,
             source=await self.broker.source([(AUDIT, 0)]),
             clock=self.clock,
             stream=STREAM,
         )
+
+    async def sequencer(self) -> Sequencer:
+        publisher = await self.publisher(await self.broker.safe_publisher())
         return Sequencer(
             SequencerDependencies(
                 database=self.world.database,

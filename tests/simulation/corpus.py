@@ -23,4 +23,9 @@ CORPUS: Final = (
         ("broker wiped", "broker delays", "broker doubles", "broker refuses"),
         "a late record in a wiped audit topic stood for all before it: position 1 never came again",
     ),
+    Case(
+        5000113,
+        ("broker delays", "broker doubles", "broker refuses", "messages lost"),
+        "a late copy of position 1 was taken for the start: what stood before it was removed",
+    ),
 )

@@ -17,7 +17,6 @@ from fileflux.events.audit import (
     PARTITION,
     AuditStream,
     find_start,
-    from_record,
     to_cloudevent,
 )
 from fileflux.events.ports import Broker, EventPublisher, EventSource
@@ -44,7 +43,6 @@ class AuditPublisher:
     """
 
     # `_end`: the offset after the topic's last record, known for sure at `_sure_s`.
-    # `_start`: the offset of the first position, None while it is not known to be there.
 
     def __init__(
         self,
@@ -65,7 +63,6 @@ class AuditPublisher:
         self._stream = stream
         self._compared_s = self._sure_s = 0.0
         self._end = 0
-        self._start: int | None = None
         self.next_position: int | None = None
 
     async def publish(self, head: SequencerHead, fresh: Sequence[AuditBlock] = ()) -> None:
@@ -106,16 +103,15 @@ class AuditPublisher:
         await self._check_end()
         failpoint("sequencer.before_publish")
         if self.next_position == FIRST_POSITION:
-            # Alone, so that we know where it is.
-            self._start = await self._append(missing[:1])
-            await self._drop_before(self._start)
+            # Alone, so that what overtook it is removed before anybody reads on.
+            await self._append(missing[:1])
+            await self._has_start()
             missing = missing[1:]
         if missing:
             await self._append(missing)
         failpoint("sequencer.after_publish")
 
-    async def _append(self, records: Sequence[NumberedRecord]) -> int:
-        """Publish them; return the offset of the last one."""
+    async def _append(self, records: Sequence[NumberedRecord]) -> None:
         try:
             last = await self._publisher.publish_all(
                 AUDIT, [_message(record) for record in records], partition=PARTITION
@@ -127,7 +123,6 @@ class AuditPublisher:
         self.next_position = records[-1].position + 1
         self._end = last.offset + 1
         self._sure_s = self._clock.monotonic_s()
-        return last.offset
 
     async def _check_end(self) -> None:
         """Never append to a topic that was wiped: its readers would meet a gap at its start."""
@@ -159,20 +154,13 @@ class AuditPublisher:
 
         It keeps its records for ever: whatever its first offset, a start that lacks is published
         again. What overtook it on the way to a wiped topic is removed once it is there, never
-        before: an empty topic would be taken by the next late record.
+        before: an empty topic would be taken by the next late record. Where the first copy of it
+        stands is looked up each time: before a later copy there are records that readers need.
         """
-        if not await self._is_start(self._start):
-            self._start = await find_start(self._source)
-        if self._start is None:
-            return False
-        await self._drop_before(self._start)
-        return True
-
-    async def _is_start(self, offset: int | None) -> bool:
-        if offset is None:
-            return False
-        record = await self._source.read_one(AUDIT, PARTITION, offset)
-        return record is not None and from_record(record).position == FIRST_POSITION
+        start = await find_start(self._source)
+        if start is not None:
+            await self._drop_before(start)
+        return start is not None
 
     async def _drop_before(self, start: int) -> None:
         """A broker that does not let us leaves readers to find the beginning behind it."""

@@ -1,6 +1,8 @@
 """The sequencer on the in-memory twins: each record once, in order, no gap, whatever fails."""
 
+import asyncio
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from tests.model.audit_world import Audit, open_audit, turns
@@ -8,11 +10,12 @@ from tests.model.lane_world import NODES, open_world
 
 from fileflux.core.errors import BrokerUnavailable
 from fileflux.events.memory import MemoryFaults
-from fileflux.events.ports import Position, Record
+from fileflux.events.ports import EventPublisher, Position, Record
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_publisher import AuditTopicDiffers
 from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
+from fileflux.metadata.sequencer import STREAM
 
 
 @pytest.fixture
@@ -169,6 +172,44 @@ async def test_a_late_record_that_comes_when_others_were_removed_is_no_start(
     await turns(one)
 
     assert [record.position for record in audit.published()] == list(range(1, 8))
+
+
+async def test_a_copy_of_the_start_does_not_cost_what_stands_before_it(audit: Audit) -> None:
+    """Another publisher saw the topic empty, and comes late. Found by the simulation."""
+    one = await audit.sequencer()
+    await audit.write(5)
+    await turns(one)
+    head = await audit.world.reader.audit_head(STREAM)
+    audit.broker.wipe(AUDIT)
+    late = _LatePublisher(await audit.broker.safe_publisher())
+    copying = await audit.publisher(cast("EventPublisher", late))
+    publishing = asyncio.create_task(copying.publish(head))
+    await late.is_late.wait()
+    audit.clock.advance(6)
+    await turns(one)
+    late.go.set()
+    await late.was_there.wait()
+    publishing.cancel()
+    await audit.write(1)
+    await turns(one)
+
+    assert await audit.read_once() == list(range(1, 9))
+
+
+class _LatePublisher:
+    """Publishes one run, when it is told to, and no other."""
+
+    def __init__(self, publisher: EventPublisher) -> None:
+        self._publisher = publisher
+        self.is_late, self.go, self.was_there = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def publish_all(self, *arguments: Any, **options: Any) -> Position:
+        if self.is_late.is_set():
+            self.was_there.set()
+            await asyncio.Event().wait()
+        self.is_late.set()
+        await self.go.wait()
+        return await self._publisher.publish_all(*arguments, **options)
 
 
 async def _publish_again(audit: Audit, records: list[Record]) -> None:
