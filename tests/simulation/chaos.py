@@ -47,6 +47,7 @@ class Chaos:
         self._rng = rng
         self._mending: set[asyncio.Task[None]] = set()
         self._damaged: dict[BundleId, NodeId] = {}
+        self._lied_about: set[tuple[BundleId, NodeId]] = set()
         self.is_on = False
 
     async def run(self) -> None:
@@ -98,6 +99,13 @@ class Chaos:
     def damage_of(self, bundle_id: BundleId) -> int:
         """How many of a bundle's replicas we damaged."""
         return int(bundle_id in self._damaged)
+
+    def is_lied_about(self, node_id: NodeId, bundle_id: BundleId) -> bool:
+        """Whether we confirmed other bytes in this node's name.
+
+        Such a lie that arrives last stands in the row: nothing tells it from a true change of mind.
+        """
+        return (bundle_id, node_id) in self._lied_about
 
     # --- rates that hold all the time -------------------------------------------------------------
 
@@ -261,6 +269,7 @@ class Chaos:
             durable_us=0,
         )
         self._cover(fault)
+        self._lied_about.add((bundle_id, node.node_id))
         publisher = await self._world.broker.fast_publisher()
         try:
             for lane in range(self._world.lanes):

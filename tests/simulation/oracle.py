@@ -147,13 +147,14 @@ def _replica_faults(world: "World") -> Iterator[str]:
     good: Counter[BundleId] = Counter()
     for (bundle_id, node_id), row in world.database.tables.rows("replicas").items():
         bundle = bundles.get((bundle_id,))
-        if bundle is None or (row.size, row.crc) != (bundle.size, bundle.crc):
+        if bundle is None or world.chaos.is_damaged(node_id, bundle_id):
             continue
-        if world.chaos.is_damaged(node_id, bundle_id):
+        is_true = (row.size, row.crc) == (bundle.size, bundle.crc)
+        if not is_true and not world.chaos.is_lied_about(node_id, bundle_id):
             continue
-        if world.node(node_id).store.is_whole(bundle_id, (row.size, row.crc)):
+        if world.node(node_id).store.is_whole(bundle_id, (bundle.size, bundle.crc)):
             good[bundle_id] += 1
-        else:
+        elif is_true:
             yield f"{node_id} does not hold bundle {bundle_id.hex()} that it confirmed"
     for (bundle_id,), bundle in bundles.items():
         least = world.storage_class.quorum - world.chaos.damage_of(bundle_id)
