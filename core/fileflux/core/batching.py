@@ -7,7 +7,6 @@ that take turns, and each group pays a flush of its own (docs/adr/0009-gather-af
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -98,7 +97,7 @@ class Batcher(Generic[Item, Result]):
             task = asyncio.get_running_loop().create_task(self._run(taken))
             self._flushes.add(task)
             self._young[task] = self._call_when_stale(task)
-            task.add_done_callback(partial(self._on_flushed, len(taken), time.monotonic()))
+            task.add_done_callback(partial(self._on_flushed, len(taken), _now_s()))
 
     def _is_gathering(self) -> bool:
         """Return whether more are expected soon; if so, look again when they should be there."""
@@ -184,12 +183,12 @@ class _Gather:
         self.expected = 0
 
     def on_arrival(self, *, is_first: bool) -> None:
-        self._arrived_s = time.monotonic()
+        self._arrived_s = _now_s()
         if is_first:
             self._since_s = self._arrived_s
 
     def on_flushed(self, expected: int, began_s: float) -> None:
-        self._since_s = self._arrived_s = time.monotonic()
+        self._since_s = self._arrived_s = _now_s()
         self._quiet_s = self._share * (self._since_s - began_s)
         self.expected = expected
 
@@ -198,7 +197,12 @@ class _Gather:
         if waiting_count >= self.expected:
             return 0.0
         end_s = min(self._arrived_s + self._quiet_s, self._since_s + 2 * self._quiet_s)
-        return end_s - time.monotonic()
+        return end_s - _now_s()
+
+
+def _now_s() -> float:
+    """The loop's time: under a simulated one, a flush takes simulated time."""
+    return asyncio.get_running_loop().time()
 
 
 def _fail(taken: Sequence[tuple[object, asyncio.Future[Result]]], error: BaseException) -> None:
