@@ -36,6 +36,9 @@ COMMITS_HELD_MAX: Final = 4_096
 """While the database is away, no more are fetched."""
 CHANGES_MAX: Final = 1_024
 """Per transaction: more would make those that wait behind it wait longer than they save."""
+FIRST_COUNT_S: Final = 0.1
+"""Commits come as events; the rows are asked only about those that came before we did, so not for
+each seal while its commits are on their way."""
 RECOUNT_S: Final = 0.5
 RECOUNT_SEALS_MAX: Final = 256
 WATCH_S: Final = 0.5
@@ -163,12 +166,12 @@ class Materializer:
                 self._pending.mark_ready(pending)
 
     def _due_for_count(self, now_s: float) -> list[PendingSeal]:
-        due = [
-            pending
-            for pending in self._pending
-            if pending.seal.seal_id not in self._pending.ready
-            and (pending.counted_at_s is None or now_s - pending.counted_at_s >= RECOUNT_S)
-        ]
+        due = []
+        for pending in self._pending:
+            if pending.count_at_s is None:
+                pending.count_at_s = now_s + FIRST_COUNT_S
+            if now_s >= pending.count_at_s and pending.seal.seal_id not in self._pending.ready:
+                due.append(pending)
         return due[:RECOUNT_SEALS_MAX]
 
     async def _count(self, seals: list[PendingSeal], now_s: float) -> None:
@@ -178,7 +181,7 @@ class Materializer:
         states = await self._reader.seal_states(self._pending.bundles_of(seals))
         stored = []
         for pending in seals:
-            pending.counted_at_s = now_s
+            pending.count_at_s = now_s + RECOUNT_S
             state = states[pending.seal.seal_id]
             if state.settlement is not None:
                 stored.append(Settled(pending, state.settlement, "stored"))

@@ -42,7 +42,7 @@ def mark_of(record: Record) -> Mark:
 class PendingSeal:
     """A seal and what is known about its bundles. `before`: the mark of the record before its own.
 
-    `nodes`: by bundle, those that confirmed it. `counted_at_s`: when its rows were last read.
+    `nodes`: by bundle, those that confirmed it. `count_at_s`: when its rows are to be read.
     """
 
     seal: UploadsSealed
@@ -50,7 +50,7 @@ class PendingSeal:
     before: Mark
     nodes: dict[BundleId, set[NodeId]]
     commits: dict[BundleId, dict[NodeId, BundleCommitted]] = field(default_factory=dict)
-    counted_at_s: float | None = None
+    count_at_s: float | None = None
 
     @property
     def lane(self) -> int:
