@@ -26,7 +26,9 @@ BEYOND: Final = """\
 |---|---|
 | `x-fileflux-class: NAME` at CreateBucket | the storage class of the bucket's objects |
 | `Prefer: respond-async` at PutObject | 202 once staging has the bytes safely; settled later |
-| `GET /_fileflux/uploads/ID` | the state of such an upload, for its owner and root |
+| `GET` of that answer's `Location`, `/_fileflux/uploads/HANDLE` | the upload's state: `accepted`, \
+`ok` or an error code. The handle is the upload's id and a tag that only its owner was given; root \
+needs the id alone |
 """
 
 
