@@ -61,6 +61,8 @@ class IngestSettings(ClusterSettings, DatabaseSettings, ClassSettings):
     staging_s3_region: str = Field("us-east-1", alias="FILEFLUX_INGEST_STAGING_S3_REGION")
     """Its region."""
 
+    head_timeout_s: float = Field(15.0, alias="FILEFLUX_INGEST_HEAD_TIMEOUT_S", gt=0)
+    """A connection that has not sent its request's head after this long is closed."""
     requests_max: int = Field(1024, alias="FILEFLUX_INGEST_REQUESTS_MAX", ge=1)
     """Uploads in progress in one worker at most."""
     memory_bytes: int = Field(256 * MIB, alias="FILEFLUX_INGEST_MEMORY_BYTES", ge=32 * MIB)

@@ -27,6 +27,7 @@ from fileflux.ingest.bundler import EngineDependencies, UploadEngine, open_engin
 from fileflux.ingest.canary import Canary
 from fileflux.ingest.chunk_cache import ChunkCache
 from fileflux.ingest.dependencies import Dependencies
+from fileflux.ingest.head_deadline import with_head_deadline
 from fileflux.ingest.http_server import http_config
 from fileflux.ingest.identities import DatabaseIdentities
 from fileflux.ingest.inheritance import Heir
@@ -218,6 +219,7 @@ def _s3_config(settings: IngestSettings, deps: Dependencies) -> uvicorn.Config:
     host_id = deps.rng.randbytes(16).hex()
     return http_config(
         S3App(deps, host_id=host_id),
+        http=with_head_deadline(settings.head_timeout_s),
         host=settings.host,
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
