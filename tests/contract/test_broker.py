@@ -107,6 +107,22 @@ async def test_a_source_reads_its_partitions_and_no_other(
     assert await source.fetch(wait_s=0.3) == []
 
 
+async def test_a_lookup_finds_any_record_of_any_partition(
+    broker: Broker, publisher: EventPublisher, topic: Topic
+) -> None:
+    for partition in (0, 2):
+        await publisher.publish(topic.name, b"in %d" % partition, partition=partition)
+    lookup = await broker.lookup()
+
+    found = [await lookup.read_one(topic.name, partition, 0) for partition in (0, 2)]
+
+    assert [record.value for record in found if record is not None] == [b"in 0", b"in 2"]
+    assert await lookup.bounds(topic.name, 2) == (0, 1)
+    assert await lookup.bounds(topic.name, 1) == (0, 0)
+    assert await lookup.read_one(topic.name, 2, 1) is None
+    await lookup.close()
+
+
 async def test_a_run_of_records_is_there_in_order(
     broker: Broker, publisher: EventPublisher, topic: Topic
 ) -> None:

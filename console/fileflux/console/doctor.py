@@ -22,7 +22,7 @@ from fileflux.console.wiring import (
 from fileflux.core.clock import SystemClock
 from fileflux.core.errors import FileFluxError
 from fileflux.core.settings import CommonSettings
-from fileflux.events.audit import AuditStream
+from fileflux.events.audit import last_event
 from fileflux.events.topics import AUDIT, BUNDLES_COMMITTED, UPLOADS_SEALED
 from fileflux.metadata.durability import durability_problems
 from fileflux.metadata.sequencer import STREAM
@@ -146,7 +146,7 @@ async def _lag(found: Surroundings) -> list[Finding]:
             done = position.offset if position and position.offset is not None else first
             behind += max(0, end - done)
         pending = len(await metadata.reader.pending_audit(limit=LAG_RECORDS_MAX))
-        head, last = await metadata.reader.audit_head(STREAM), await AuditStream(source).last()
+        head, last = await metadata.reader.audit_head(STREAM), await last_event(source)
         pending += max(0, head.next_position - 1 - (last.position if last else 0))
     return [
         _lag_finding("materializer", behind, "Look at the materializer's log and the database."),

@@ -20,7 +20,7 @@ from typing import Any, Final
 import orjson
 
 from fileflux.core.errors import AuditGap, EventInvalid
-from fileflux.events.ports import EventSource, Record
+from fileflux.events.ports import EventSource, Record, TopicLookup
 from fileflux.events.topics import AUDIT
 
 CONTENT_TYPE: Final = "application/json; charset=utf-8"
@@ -127,7 +127,7 @@ def _number(text: bytes) -> int:
     return int(text)
 
 
-async def find_start(source: EventSource) -> int | None:
+async def find_start(source: TopicLookup) -> int | None:
     """Return the offset of position 1, behind what overtook it to a wiped topic; None if it lacks.
 
     Only the first LATE_RECORDS_MAX records are looked at: what stands behind them is no start.
@@ -138,6 +138,15 @@ async def find_start(source: EventSource) -> int | None:
         if record is not None and from_record(record).position == FIRST_POSITION:
             return offset
     return None
+
+
+async def last_event(source: TopicLookup) -> AuditEvent | None:
+    """Return the topic's last record; None if it is empty."""
+    first, end = await source.bounds(AUDIT, PARTITION)
+    if first == end:
+        return None
+    record = await source.read_one(AUDIT, PARTITION, end - 1)
+    return None if record is None else from_record(record)
 
 
 class AuditStream:
@@ -171,12 +180,7 @@ class AuditStream:
         self._next = position
 
     async def last(self) -> AuditEvent | None:
-        """Return the topic's last record; None if it is empty."""
-        first, end = await self._source.bounds(AUDIT, PARTITION)
-        if first == end:
-            return None
-        record = await self._source.read_one(AUDIT, PARTITION, end - 1)
-        return None if record is None else from_record(record)
+        return await last_event(self._source)
 
     async def fetch(self, *, max_records: int = 500, wait_s: float = 0.1) -> list[AuditEvent]:
         """Return the next events; raise AuditGap when one is missing before them."""

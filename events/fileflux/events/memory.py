@@ -14,7 +14,14 @@ from typing import Final
 
 from fileflux.core.clock import Clock
 from fileflux.core.errors import BrokerUnavailable
-from fileflux.events.ports import EventPublisher, EventSource, Position, Record, TopicsFound
+from fileflux.events.ports import (
+    EventPublisher,
+    EventSource,
+    Position,
+    Record,
+    TopicLookup,
+    TopicsFound,
+)
 from fileflux.events.topics import Topic, all_topics
 
 HELD_S_MAX: Final = 0.05
@@ -97,6 +104,9 @@ class MemoryBroker:
         made = _MemorySource(self, partitions)
         self._sources[made] = None
         return made
+
+    async def lookup(self) -> TopicLookup:
+        return await self.source([])
 
     async def ensure_topics(self) -> None:
         self.check_up()

@@ -71,8 +71,24 @@ class EventPublisher(Protocol):
         """Flush and stop. Idempotent."""
 
 
-class EventSource(Protocol):
-    """Reads chosen partitions by manual assignment: no group, no rebalance."""
+class TopicLookup(Protocol):
+    """Answers questions about partitions; reads nothing ahead."""
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return (first offset, offset after the last record)."""
+
+    async def read_one(self, topic: str, partition: int, offset: int) -> Record | None:
+        """Return the record at `offset`, None if it is not there."""
+
+    async def close(self) -> None:
+        """Stop. Idempotent."""
+
+
+class EventSource(TopicLookup, Protocol):
+    """Reads chosen partitions by manual assignment: no group, no rebalance.
+
+    `read_one` does not move the reading.
+    """
 
     async def seek(self, topic: str, partition: int, offset: int | None) -> None:
         """Read this partition from `offset` on; None: from its first record."""
@@ -80,17 +96,8 @@ class EventSource(Protocol):
     async def seek_to_end(self, topic: str, partition: int) -> int:
         """Read this partition from its end on; return that offset."""
 
-    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """Return (first offset, offset after the last record)."""
-
-    async def read_one(self, topic: str, partition: int, offset: int) -> Record | None:
-        """Return the record at `offset`, None if it is not there. Does not move the reading."""
-
     async def fetch(self, *, max_records: int = 500, wait_s: float = 0.1) -> list[Record]:
         """Return the next records of all partitions, drained at once; empty after `wait_s`."""
-
-    async def close(self) -> None:
-        """Stop. Idempotent."""
 
 
 class Broker(Protocol):
@@ -101,6 +108,8 @@ class Broker(Protocol):
     async def safe_publisher(self) -> EventPublisher: ...
 
     async def source(self, partitions: Sequence[tuple[str, int]]) -> EventSource: ...
+
+    async def lookup(self) -> TopicLookup: ...
 
     async def ensure_topics(self) -> None:
         """Create the registry's topics that are missing; raise on wrong settings."""

@@ -22,7 +22,6 @@ from fileflux.core.settings import load_settings
 from fileflux.core.telemetry import get_logger
 from fileflux.events.dead_letter import DeadLetters
 from fileflux.events.kafka import KafkaBroker, open_kafka
-from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_publisher import AuditPublisher
 from fileflux.metadata.completions import CompletionPublisher
 from fileflux.metadata.janitor import Janitor
@@ -160,7 +159,7 @@ async def _sequencer(settings: SequencerSettings, outside: Outside) -> Sequencer
         reader=outside.reader,
         broker=outside.broker,
         publisher=await outside.broker.safe_publisher(),
-        source=await outside.broker.source([(AUDIT, 0)]),
+        source=await outside.broker.lookup(),
         clock=outside.clock,
         stream=settings.stream,
     )

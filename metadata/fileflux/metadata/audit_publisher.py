@@ -15,11 +15,11 @@ from fileflux.core.telemetry import AUDIT_PUBLISHED, AUDIT_REWINDS, get_logger
 from fileflux.events.audit import (
     FIRST_POSITION,
     PARTITION,
-    AuditStream,
     find_start,
+    last_event,
     to_cloudevent,
 )
-from fileflux.events.ports import Broker, EventPublisher, EventSource
+from fileflux.events.ports import Broker, EventPublisher, TopicLookup
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.chain import NumberedRecord, unpack_block
 from fileflux.metadata.ports import AuditBlock, MetadataReader, SequencerHead
@@ -37,7 +37,7 @@ class AuditTopicDiffers(Invalid):
 
 
 class AuditPublisher:
-    """`publisher`: a safe one. `source` reads partition 0 of the audit topic.
+    """`publisher`: a safe one. `source` is asked about the audit topic; it need not read.
 
     `next_position`: the first that the topic lacks, None while that is not known.
     """
@@ -50,7 +50,7 @@ class AuditPublisher:
         reader: MetadataReader,
         broker: Broker,
         publisher: EventPublisher,
-        source: EventSource,
+        source: TopicLookup,
         clock: Clock,
         stream: str,
     ) -> None:
@@ -58,7 +58,6 @@ class AuditPublisher:
         self._broker = broker
         self._publisher = publisher
         self._source = source
-        self._topic = AuditStream(source)
         self._clock = clock
         self._stream = stream
         self._compared_s = self._sure_s = 0.0
@@ -82,7 +81,7 @@ class AuditPublisher:
 
     async def lags_behind(self, head: SequencerHead) -> bool:
         """Tell whether the topic lacks what the database has numbered."""
-        last = await self._topic.last()
+        last = await last_event(self._source)
         return (FIRST_POSITION - 1 if last is None else last.position) + 1 < head.next_position
 
     async def _send_stored(self, head: SequencerHead) -> None:
@@ -136,7 +135,7 @@ class AuditPublisher:
     async def _compare(self, head: SequencerHead) -> None:
         """Learn where the topic ends, and that it is the database's history that it holds."""
         _, self._end = await self._source.bounds(AUDIT, PARTITION)
-        last = await self._topic.last()
+        last = await last_event(self._source)
         position = FIRST_POSITION - 1 if last is None else last.position
         if last is not None:
             await self._check(position, last.value, head)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from fileflux.core.clock import Clock
-from fileflux.events.audit import AuditStream, find_start
+from fileflux.events.audit import find_start, last_event
 from fileflux.events.ports import EventSource
 from fileflux.metadata.audit_log import Verification, read_topic, verify
 from fileflux.metadata.chain import FIRST_POSITION, ChainFault, ChainState, unpack_block
@@ -46,7 +46,7 @@ async def _until_published(
 
 
 async def _is_published(source: EventSource, head: SequencerHead) -> bool:
-    last = await AuditStream(source).last()
+    last = await last_event(source)
     position = FIRST_POSITION - 1 if last is None else last.position
     if position + 1 < head.next_position:
         return False

@@ -146,7 +146,7 @@ async def _sequencer(world: LaneWorld) -> Sequencer:
         reader=world.reader,
         broker=world.broker,
         publisher=await world.broker.safe_publisher(),
-        source=await world.broker.source([(AUDIT, 0)]),
+        source=await world.broker.lookup(),
         clock=world.clock,
         stream=STREAM,
     )

@@ -6,6 +6,7 @@ from typing import Any, Final
 from fileflux.core.clock import Clock, SystemClock
 from fileflux.core.settings import CommonSettings
 from fileflux.events.kafka.connection import KafkaSecurity, client_options, security_of
+from fileflux.events.kafka.lookup import KafkaTopicLookup
 from fileflux.events.kafka.publisher import KafkaPublisher
 from fileflux.events.kafka.source import KafkaSource
 from fileflux.events.kafka.topic_admin import (
@@ -14,7 +15,7 @@ from fileflux.events.kafka.topic_admin import (
     ensure_topics,
     restore_topics,
 )
-from fileflux.events.ports import EventPublisher, EventSource, TopicsFound
+from fileflux.events.ports import EventPublisher, EventSource, TopicLookup, TopicsFound
 from fileflux.events.topics import Topic, all_topics
 
 FAST_DEADLINE_S: Final = 3.0
@@ -59,7 +60,7 @@ class KafkaBroker:
         self._lanes = lanes
         self._slots = slots
         self._clock = clock
-        self._made: list[KafkaPublisher | KafkaSource] = []
+        self._made: list[KafkaPublisher | KafkaSource | KafkaTopicLookup] = []
 
     async def fast_publisher(self) -> EventPublisher:
         """acks=1, no idempotence: ours are never the only copy, and whoever waits sends again."""
@@ -76,6 +77,12 @@ class KafkaBroker:
         self._made.append(source)
         await source.start()
         return source
+
+    async def lookup(self) -> TopicLookup:
+        """Connect at the first question."""
+        made = KafkaTopicLookup(self._options)
+        self._made.append(made)
+        return made
 
     async def ensure_topics(self) -> None:
         await ensure_topics(

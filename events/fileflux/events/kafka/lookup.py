@@ -84,6 +84,22 @@ class KafkaLookup:
         return to_record(message) if message.offset == offset else None
 
 
+class KafkaTopicLookup:
+    """A `TopicLookup`."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._lookup = KafkaLookup(options)
+
+    async def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        return await self._lookup.bounds(TopicPartition(topic, partition))
+
+    async def read_one(self, topic: str, partition: int, offset: int) -> Record | None:
+        return await self._lookup.read_one(TopicPartition(topic, partition), offset)
+
+    async def close(self) -> None:
+        await self._lookup.close()
+
+
 def to_record(message: Any) -> Record:
     """Return aiokafka's record as ours; its time-stamps are milliseconds."""
     position = Position(message.topic, message.partition, message.offset)
