@@ -112,18 +112,19 @@ class BackendServers:
             server.start()
         return server.dsn
 
-    def _ours(self) -> dict[str, KafkaServer | PostgresServer | CockroachServer]:
+    def ours(self) -> dict[str, KafkaServer | PostgresServer | CockroachServer]:
+        """Those that we start, by name."""
         found = {"kafka": self.kafka, "postgres": self.postgres, "cockroach": self.cockroach}
         return {name: server for name, server in found.items() if server is not None}
 
     def pids(self) -> dict[str, int]:
         """Of the servers that are ours."""
-        return {name: server.pid for name, server in self._ours().items() if server.pid is not None}
+        return {name: server.pid for name, server in self.ours().items() if server.pid is not None}
 
     def tend(self) -> list[str]:
         """Start again what died by itself."""
         restarted = []
-        for name, server in self._ours().items():
+        for name, server in self.ours().items():
             if server.is_running:
                 self._died_at.pop(name, None)
             elif time.monotonic() - self._first_seen_dead(name) > RESTART_AFTER_S:
@@ -137,7 +138,7 @@ class BackendServers:
     def stop(self) -> None:
         """All at once: one that does not stop keeps no other running. Raise ServerNotStopped."""
         with ThreadPoolExecutor(2) as pool:
-            stopping = {name: pool.submit(server.stop) for name, server in self._ours().items()}
+            stopping = {name: pool.submit(server.stop) for name, server in self.ours().items()}
         problems = [f"{name}: {e}" for name, one in stopping.items() if (e := one.exception())]
         if problems:
             raise ServerNotStopped("cannot stop " + "; ".join(problems))

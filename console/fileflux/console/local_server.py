@@ -37,6 +37,7 @@ class LocalServer:
     start_failed: ClassVar[type[ServerStartFailed]] = ServerStartFailed
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     probe_interval_s: ClassVar[float] = 0.02
+    port: int
 
     def __init__(self, data_dir: Path, *, wait: Wait = time.sleep) -> None:
         self.data_dir = data_dir.absolute()

@@ -3,8 +3,10 @@
 import time
 import urllib.request
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Final
 
 from rich.console import Console, Group
@@ -13,9 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fileflux.console.cluster import Cluster
+from fileflux.console.local_server import LocalServer
 
 EVENTS_METRIC: Final = "fileflux_events_total"
-LAG_METRIC: Final = "fileflux_consumer_lag_records"
+LAG_METRICS: Final = ("fileflux_consumer_lag_records", "fileflux_audit_pending_blocks")
+"""What waits for a process: records that it reads, blocks that the sequencer numbers."""
+PORT_NAMES: Final = ("s3", "node", "ops")
 REFRESH_S: Final = 1.0
 
 
@@ -50,7 +55,8 @@ class StatusView:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + REFRESH_S
-        rows = list(self._pool.map(self._status, self._cluster.services))
+        rows = [*map(self._server, self._cluster.servers.ours().items())]
+        rows += self._pool.map(self._status, self._cluster.services)
         self._live.update(Group(_table(rows), *(Text(n, style="yellow") for n in self._notes)))
         self._live.refresh()
 
@@ -58,17 +64,23 @@ class StatusView:
         self._live.stop()
         self._pool.shutdown(wait=False)
 
+    def _server(self, named: tuple[str, LocalServer]) -> ServiceStatus:
+        """Kafka or the database, which answer no questions of ours."""
+        name, server = named
+        pid = server.pid if server.is_running else None
+        return ServiceStatus(name, pid, server.port, "ok" if pid else "stopped", None, None)
+
     def _status(self, name: str) -> ServiceStatus:
         service = self._cluster.services[name]
         ports = service.ports()
-        figures = _scrape(ports.get("ops"))
+        figures = scrape(ports.get("ops"))
         return ServiceStatus(
             name=name,
             pid=service.pid if service.is_running else None,
-            port=ports.get("s3") or ports.get("http") or ports.get("ops"),
+            port=port_in(ports),
             health=self._cluster.health(name, "ready") or "ok",
             events_per_s=self._rate(name, figures.get(EVENTS_METRIC)),
-            lag=figures.get(LAG_METRIC),
+            lag=lag_in(figures),
         )
 
     def _rate(self, name: str, total: float | None) -> float | None:
@@ -83,7 +95,12 @@ class StatusView:
 def _table(rows: list[ServiceStatus]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("service", "pid", "port", "health", "events/s", "lag"):
-        table.add_column(column, justify="right" if column in ("events/s", "lag") else "left")
+        table.add_column(
+            column,
+            justify="right" if column in ("events/s", "lag") else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
     for row in rows:
         style = "green" if row.health == "ok" else "yellow" if row.pid else "red"
         table.add_row(
@@ -97,16 +114,26 @@ def _table(rows: list[ServiceStatus]) -> Table:
     return table
 
 
-def _scrape(port: int | None) -> dict[str, float]:
+def scrape(port: int | None) -> dict[str, float]:
     """Each metric's sum over its labels; empty when the service does not answer."""
     if port is None:
         return {}
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=1) as answer:
-            text = answer.read().decode()
-    except OSError:
+            return sum_metrics(answer.read().decode())
+    except (OSError, ValueError, HTTPException):  # A stranger may have got a port that was ours.
         return {}
-    return sum_metrics(text)
+
+
+def port_in(ports: Mapping[str, int]) -> int | None:
+    """The one that others use, of those that a service announced."""
+    return next((ports[name] for name in PORT_NAMES if name in ports), None)
+
+
+def lag_in(figures: Mapping[str, float]) -> float | None:
+    """None where a process waits for nothing."""
+    found = [figures[name] for name in LAG_METRICS if name in figures]
+    return sum(found) if found else None
 
 
 def sum_metrics(text: str) -> dict[str, float]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from tests.fault.s3_client import Answer, S3Client
 
 from fileflux.console.data_dir import FREE_BYTES_MIN, DataDir, DataDirProblem
 from fileflux.console.processes import Identity, ProcessList
+from fileflux.console.status_view import EVENTS_METRIC, lag_in, port_in, scrape
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -127,6 +129,22 @@ def test_a_script_is_told_where_the_system_is_and_how_to_get_in(dev: Dev) -> Non
     assert dev.ask("GET", f"{BUCKET}/hello").body == b"of a person"
     expected = {"node-1", "node-2", "node-3", "placement", "materializer", "sequencer", "ingest"}
     assert set(dev.said["services"]) == expected
+
+
+@pytest.mark.timeout(START_WITHIN_S + 2 * SOON_S)
+def test_every_column_of_the_status_view_is_fed_by_the_services(dev: Dev) -> None:
+    """And what they have dealt with is not waiting any more: a lag goes back to none."""
+    for number in range(20):
+        assert dev.ask("PUT", f"{BUCKET}/status-{number}", b"x").status == 200
+
+    def is_fed(name: str) -> bool:
+        said = json.loads((dev.data_dir / "run" / f"{name}.json").read_text())
+        figures = scrape(said["ports"]["ops"])
+        is_fed = figures.get(EVENTS_METRIC, 0) > 0 and lag_in(figures) == 0
+        return is_fed and port_in(said["ports"]) is not None
+
+    for name in dev.said["services"]:
+        _wait(partial(is_fed, name))
 
 
 @pytest.mark.timeout(START_WITHIN_S + SOON_S)

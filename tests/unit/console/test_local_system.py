@@ -10,7 +10,6 @@ import pytest
 
 from fileflux.console.demo_files import LARGEST, MADE_SIZES, collect
 from fileflux.console.processes import ManagedProcess, ProcessList, start_time
-from fileflux.console.status_view import sum_metrics
 
 
 def test_a_leftover_is_stopped_and_a_stranger_with_its_pid_is_not(tmp_path: Path) -> None:
@@ -109,12 +108,6 @@ def test_links_and_names_that_are_no_text_are_skipped_and_counted(
         "beyond the size asked for": 1,
     }
     assert LARGEST == 300_000_000
-
-
-def test_metrics_are_summed_over_their_labels() -> None:
-    text = '# HELP x\nx_total{a="1"} 2\nx_total{a="2"} 3.5\ny 1\n'
-
-    assert sum_metrics(text) == {"x_total": 5.5, "y": 1.0}
 
 
 def test_a_database_left_over_is_told_not_to_wait_for_its_clients(tmp_path: Path) -> None:
