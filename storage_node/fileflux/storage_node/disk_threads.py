@@ -28,6 +28,9 @@ class Work(enum.Enum):
     READ = "read"
 
 
+THREADS: Final = {Work.APPEND: 1, Work.INDEX: 1, Work.READ: READERS}
+
+
 class DiskThreads:
     """Has an owner, who closes it."""
 
@@ -35,14 +38,21 @@ class DiskThreads:
         self._fence = fence
         self._deadline_s = deadline_s
         self._executors = {
-            Work.APPEND: ThreadPoolExecutor(1, thread_name_prefix="append"),
-            Work.INDEX: ThreadPoolExecutor(1, thread_name_prefix="index"),
-            Work.READ: ThreadPoolExecutor(READERS, thread_name_prefix="read"),
+            work: ThreadPoolExecutor(count, thread_name_prefix=work.value)
+            for work, count in THREADS.items()
         }
+        self._turns = {work: asyncio.Semaphore(count) for work, count in THREADS.items()}
 
     async def run(self, work: Work, call: Callable[[], Result]) -> Result:
-        """Return what `call` returns; raise NodeFenced when it does not return in time."""
-        future = asyncio.get_running_loop().run_in_executor(self._executors[work], call)
+        """Return what `call` returns; raise NodeFenced when it does not return in time.
+
+        The deadline begins with the call's turn: many short calls are load, and no dead disk.
+        """
+        async with self._turns[work]:
+            return await self._run(self._executors[work], call)
+
+    async def _run(self, executor: ThreadPoolExecutor, call: Callable[[], Result]) -> Result:
+        future = asyncio.get_running_loop().run_in_executor(executor, call)
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await asyncio.shield(future)
