@@ -199,10 +199,11 @@ class NodeApp:
                 log.warning("a bundle cannot be read", reason=str(error))
                 answer, body, length = _Answer(500, []), b"", 0
         headers = [*answer.headers, (b"content-length", str(length).encode())]
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         is_whole = len(body) == length
-        if body or is_whole:
-            await send({"type": "http.response.body", "body": body, "more_body": not is_whole})
+        async with asyncio.timeout(SEND_DEADLINE_S):
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            if body or is_whole:
+                await send({"type": "http.response.body", "body": body, "more_body": not is_whole})
         if answer.source is not None and not is_whole:
             await _send_pieces(send, answer.source)
         if answer.source is not None:

@@ -22,6 +22,7 @@ from fileflux.core.node_client import NodeClient
 from fileflux.core.node_messages import DropItem, InventoryItem
 from fileflux.core.ops import EmbeddedServer
 from fileflux.storage_node.app import NodeApp
+from fileflux.storage_node.bundle_store import IncomingBundle
 from fileflux.storage_node.fence import Fence
 from fileflux.storage_node.memory_store import MemoryStore
 from fileflux.storage_node.samples import sample_bundle
@@ -367,6 +368,25 @@ async def test_what_makes_no_sense_is_refused_not_crashed_on(node: Running) -> N
     for method, target, status in NONSENSE:
         body = b"nonsense" if method == "POST" else b""
         assert await raw_status(node, method, target, body=body) == status, target
+
+
+@pytest.mark.parametrize("bundle", [SMALL, LARGE], ids=["small", "large"])
+async def test_a_reader_that_takes_nothing_is_left(
+    bundle: IncomingBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would keep its answer in memory for as long as it likes."""
+    monkeypatch.setattr("fileflux.storage_node.app.SEND_DEADLINE_S", 0.01)
+    store = MemoryStore()
+    await store.write([SMALL, LARGE])
+    app = NodeApp(store, secret=SECRET, clock=CLOCK, epoch=5, fence=Fence())
+    target = f"/v1/bundles/{bundle.bundle_id.hex()}"
+    signature = sign(SECRET, method="GET", target=target, now_us=CLOCK.now_us())
+
+    async def send(_message: Any) -> None:
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(5):
+        await app(scope_of("GET", target, signature), receive_nothing, send)
 
 
 async def test_ranges_of_a_bundle(node: Running) -> None:
