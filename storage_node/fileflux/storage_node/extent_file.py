@@ -86,8 +86,13 @@ class ExtentFile:
 
     @classmethod
     def create(cls, directory: Path, header: ExtentHeader, disk: Disk) -> "ExtentFile":
-        """Make a new extent under its final name, durably. Raise OSError."""
+        """Make a new extent under its final name, durably. Raise OSError.
+
+        Raise DiskFailed when there is one with records: then we do not know what is here.
+        """
         path = extent_path(directory, header.number)
+        if path.exists() and path.stat().st_size > HEADER_SIZE_BYTES:
+            raise DiskFailed(f"{path} is there already")
         make_durable_file(path, encode_header(header))
         return cls.open(path, header.number, HEADER_SIZE_BYTES, disk)
 

@@ -311,6 +311,32 @@ def test_an_extent_that_was_closed_writes_into_no_other_file(tmp_path: Path) -> 
     assert (tmp_path / "other").stat().st_size == 0
 
 
+async def test_an_extent_is_never_made_over_one_that_has_records(tmp_path: Path) -> None:
+    """One that was missing at the start came back, or another process writes here."""
+    async with node_at(tmp_path, extent_bytes_max=MIB) as node:
+        for seed in range(3):
+            await node.store.write([sample_bundle(seed, lengths=(300_000,))])
+        other = extent_path(tmp_path / "extents", 2)
+        content = newest_extent(tmp_path).read_bytes()
+        other.write_bytes(content)
+        with pytest.raises(NodeFenced):
+            await node.store.write([sample_bundle(3, lengths=(300_000,))])
+
+        assert other.read_bytes() == content
+
+
+async def test_an_extent_that_was_made_and_never_used_is_made_again(tmp_path: Path) -> None:
+    """Making it failed after it had its name: the disk was full."""
+    async with node_at(tmp_path, extent_bytes_max=MIB) as node:
+        for seed in range(3):
+            await node.store.write([sample_bundle(seed, lengths=(300_000,))])
+        header = newest_extent(tmp_path).read_bytes()[:HEADER_SIZE_BYTES]
+        extent_path(tmp_path / "extents", 2).write_bytes(header)
+        await node.store.write([sample_bundle(3, lengths=(300_000,))])
+
+        assert node.fence.reason is None
+
+
 async def test_extents_are_sealed_and_continued(tmp_path: Path) -> None:
     async with node_at(tmp_path, extent_bytes_max=MIB) as node:
         for seed in range(8):
