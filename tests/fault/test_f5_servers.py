@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 import pytest
-from tests.fault.world import Injury, World, fault_rounds
+from tests.fault.world import CLIENTS_THAT_HANG, Injury, World, fault_rounds
 
 from fileflux.console.kafka_server import KafkaServer
 from fileflux.console.postgres_server import PostgresServer
@@ -24,13 +24,23 @@ DATABASE_DOWN_S: Final = 5.0
 async def test_a_broker_that_comes_back_has_lost_nobody_s_upload(world: World, how: str) -> None:
     for _ in range(fault_rounds()):
         fault = partial(_broker_away, world, end=_kill if how == "kill" else _stop)
-        await world.run_fault(f"F5 broker {how}", fault, recovery_s_max=BROKER_RECOVERY_S_MAX)
+        await world.run_fault(
+            f"F5 broker {how}",
+            fault,
+            recovery_s_max=BROKER_RECOVERY_S_MAX,
+            clients=CLIENTS_THAT_HANG,
+        )
 
 
 async def test_a_broker_that_comes_back_empty_is_filled_again(world: World) -> None:
     for _ in range(fault_rounds()):
         fault = partial(_broker_away, world, end=_wipe)
-        await world.run_fault("F7 broker wiped", fault, recovery_s_max=WIPED_RECOVERY_S_MAX)
+        await world.run_fault(
+            "F7 broker wiped",
+            fault,
+            recovery_s_max=WIPED_RECOVERY_S_MAX,
+            clients=CLIENTS_THAT_HANG,
+        )
 
 
 @pytest.mark.parametrize("how", ["immediate", "kill"])

@@ -30,6 +30,8 @@ from fileflux.console.wiring import Surroundings
 
 BUCKET: Final = "fault-battery"
 CLIENTS: Final = 8
+CLIENTS_THAT_HANG: Final = 24
+"""Where each client hangs in its write until the fault has passed, few others overlap it."""
 WARM_OPERATIONS: Final = 25
 OVERLAP_MIN: Final = 20
 AFTER_OPERATIONS: Final = 25
@@ -190,7 +192,7 @@ class World:
 
     @asynccontextmanager
     async def working_clients(
-        self, epoch: Epoch, rng: random.Random, accounts: Sequence[Account]
+        self, epoch: Epoch, rng: random.Random, accounts: Sequence[Account], count: int
     ) -> AsyncIterator[list[Client]]:
         """Clients at work until the block ends; then their last operations have ended, too."""
         stopping = asyncio.Event()
@@ -203,7 +205,7 @@ class World:
                 run_number=len(self.epochs),
                 seed=rng.getrandbits(64),
             )
-            for number in range(CLIENTS)
+            for number in range(count)
         ]
         tasks = [asyncio.create_task(one.work(stopping.is_set)) for one in clients]
         try:
@@ -228,11 +230,16 @@ class World:
         *,
         recovery_s_max: float,
         accounts: Sequence[Account] = (),
+        clients: int = CLIENTS,
     ) -> None:
         """Inject it under load, again if too little was going on; fail for anything wrong."""
         for attempt in range(TRIES):
             overlapped = await self._run_once(
-                name, fault, recovery_s_max=recovery_s_max, accounts=accounts or [self.account]
+                name,
+                fault,
+                recovery_s_max=recovery_s_max,
+                accounts=accounts or [self.account],
+                count=clients,
             )
             if overlapped >= OVERLAP_MIN:
                 return
@@ -240,12 +247,18 @@ class World:
         raise AssertionError(f"{name}: too little was going on, {TRIES} times")
 
     async def _run_once(
-        self, name: str, fault: Fault, *, recovery_s_max: float, accounts: Sequence[Account]
+        self,
+        name: str,
+        fault: Fault,
+        *,
+        recovery_s_max: float,
+        accounts: Sequence[Account],
+        count: int,
     ) -> int:
         epoch = Epoch(f"e{len(self.epochs):03}")
         self.epochs.append(epoch)
         rng = random.Random(f"{self.seed} {epoch.name}")
-        async with self.working_clients(epoch, rng, accounts) as clients:
+        async with self.working_clients(epoch, rng, accounts, count) as clients:
             await self._wait_for_work(epoch, 0.0, WARM_OPERATIONS)
             now_s = time.monotonic()
             injury = Injury(epoch, rng, began_s=now_s, healed_s=now_s)
