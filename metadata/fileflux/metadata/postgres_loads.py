@@ -100,7 +100,7 @@ class FootprintLoader:
         await self._load_open_uploads(bucket_ids)
 
     async def _load_bucket_floor(self, bucket_id: BucketId) -> None:
-        found = await self._fetch("load_bucket_floor", bucket_id, after_id(bucket_id))
+        found = await self._fetch("load_bucket_floor", bucket_id)
         raise_floor(self._rows, found[0]["stamp"])
 
     async def _load_open_uploads(self, bucket_ids: Sequence[BucketId]) -> None:
@@ -180,12 +180,3 @@ class FootprintLoader:
             if holder.manifest is not None:
                 whole[holder.content_id] = holder.manifest
         return whole
-
-
-def after_id(raw: bytes) -> bytes:
-    """Return the smallest bytes above everything that begins with this id."""
-    return (
-        (int.from_bytes(raw, "big") + 1).to_bytes(len(raw), "big")
-        if raw != b"\xff" * len(raw)
-        else ID_RANGE_END
-    )

@@ -76,11 +76,13 @@ WHERE EXISTS (
 );
 
 -- load_bucket_floor --
--- The largest stamp that any key of a bucket or any of its uploads left.
+-- The largest stamp that any key of a bucket or any of its uploads left: the ends of two indexes.
 SELECT greatest(
-    (SELECT max(f.stamp) FROM floors AS f
-     WHERE f.table_name = 'objects' AND f.key >= $1::BYTEA AND f.key < $2::BYTEA),
-    (SELECT max(u.row_stamp) FROM uploads AS u WHERE u.bucket_id = $1::BYTEA)
+    (SELECT f.stamp FROM floors AS f
+     WHERE f.table_name = 'objects' AND substring(f.key, 1, 16) = $1::BYTEA
+     ORDER BY f.stamp DESC LIMIT 1),
+    (SELECT u.row_stamp FROM uploads AS u WHERE u.bucket_id = $1::BYTEA
+     ORDER BY u.row_stamp DESC LIMIT 1)
 ) AS stamp;
 
 -- load_open_uploads --

@@ -74,6 +74,37 @@ MANY_OBJECTS = """
 """
 
 
+async def test_deleting_a_bucket_costs_the_same_whatever_was_deleted_in_it(
+    connections: Connections,
+) -> None:
+    """Its stamp comes after every floor of the bucket, of which there may be millions."""
+    connection = await connections.take()
+    await connection.execute(MANY_FLOORS)
+    plan = await connection.fetchval(
+        "EXPLAIN (ANALYZE, FORMAT JSON) "
+        + statements()["load_bucket_floor"].replace("$1", FLOORS_BUCKET)
+    )
+    newest = await connection.fetchval(statements()["load_bucket_floor"], b"\x0b" * 16)
+    await connections.give_back(connection)
+
+    assert newest == 5000
+    assert '"Index Name": "floors_by_bucket"' in plan
+    assert _rows_read(json.loads(plan)[0]["Plan"]) == 1, plan
+
+
+FLOORS_BUCKET = "decode(repeat('0b', 16), 'hex')"
+MANY_FLOORS = """
+    INSERT INTO floors (table_name, key, stamp)
+    SELECT 'objects', decode(repeat('0b', 16), 'hex') || int8send((n * 7919) % 5000), n
+    FROM generate_series(1, 5000) AS n
+"""
+
+
+def _rows_read(plan: dict[str, Any]) -> float:
+    own = plan["Actual Rows"] if "Relation Name" in plan else 0
+    return float(own + sum(_rows_read(child) for child in plan.get("Plans", ())))
+
+
 def _index_conditions(plan: dict[str, Any], *, table: str) -> list[str]:
     own = [plan.get("Index Cond", "")] if plan.get("Relation Name") == table else []
     below = (_index_conditions(child, table=table) for child in plan.get("Plans", ()))
