@@ -42,6 +42,7 @@ from fileflux.metadata import apply_objects as objects
 from fileflux.metadata.audit_facts import OPERATIONS, actor_facts, facts_of
 from fileflux.metadata.footprint import footprint
 from fileflux.metadata.overlay import Overlay
+from fileflux.metadata.refusals import refused
 from fileflux.metadata.rows import AuditRecord, Rows, RowWrite, Writes
 from fileflux.metadata.seals import AcceptedSeal, SealFacts, live_bundles
 
@@ -89,6 +90,20 @@ def apply(
     return _writes(state, audit, seals), tuple(outcomes)
 
 
+def apply_failed(rows: Rows, changes: Sequence[PutObject], status: str) -> Writes:
+    """Return what to store for accepted uploads that end with `status`, whatever they asked for.
+
+    `rows`: with their `async_uploads`.
+    """
+    state = Overlay(rows, SealFacts(()))
+    audit = []
+    for change in changes:
+        outcome = refused(change, status)
+        objects.settle_async(state, change, outcome)
+        audit.append(_record(state, change, outcome, state.take_effects()))
+    return _writes(state, audit, ())
+
+
 def _record(
     state: Overlay, change: Change, outcome: Outcome, effects: tuple[RowWrite, ...]
 ) -> AuditRecord:
@@ -123,4 +138,4 @@ def _writes(state: Overlay, audit: list[AuditRecord], seals: Sequence[AcceptedSe
     )
 
 
-__all__ = ["apply", "footprint"]
+__all__ = ["apply", "apply_failed", "footprint"]

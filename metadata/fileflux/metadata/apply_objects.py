@@ -33,7 +33,7 @@ def put_object(state: Overlay, change: PutObject) -> Outcome:
     else:
         state.discard_staged(change.manifest.chunks, change.upload_id)
         outcome = refused(change, code)
-    _settle_async(state, change, outcome)
+    settle_async(state, change, outcome)
     return outcome
 
 
@@ -89,7 +89,8 @@ def _row_of(change: PutObject, stamp: int) -> ObjectRow:
     )
 
 
-def _settle_async(state: Overlay, change: PutObject, outcome: Outcome) -> None:
+def settle_async(state: Overlay, change: PutObject, outcome: Outcome) -> None:
+    """Let an accepted upload's state be its outcome."""
     if not change.is_async:
         return
     accepted = state.async_uploads.get(change.upload_id)

@@ -14,6 +14,7 @@ from fileflux.core.changes import Outcome
 from fileflux.core.ids import BundleId, NodeId
 from fileflux.events.schema import BundleCommitted
 from fileflux.metadata.apply import apply, footprint
+from fileflux.metadata.failed_async import end_accepted
 from fileflux.metadata.lane_readings import Moves
 from fileflux.metadata.lanes import LaneBook
 from fileflux.metadata.pending_seals import PendingSeal, PendingSeals, is_same, quorum_of
@@ -195,5 +196,6 @@ async def settle_as_failed(transaction: Transaction, pending: PendingSeal, detai
         aborted=False,
         settled_us=await transaction.clock_us(),
     )
+    await end_accepted(transaction, seal.changes)
     await transaction.store_settlements([settlement])
     return Settled(pending, settlement, "failed")

@@ -1,6 +1,7 @@
 """The materializer on the in-memory twins: what it does with events twice, late, early or never."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from tests.model.lane_world import NODES, LaneWorld, commit_of, open_world
@@ -8,6 +9,7 @@ from tests.model.lane_world import NODES, LaneWorld, commit_of, open_world
 from fileflux.core.clock import ManualClock
 from fileflux.core.errors import PoisonLimitReached
 from fileflux.core.ids import BundleId
+from fileflux.core.model import Manifest
 from fileflux.events.memory import MemoryBroker
 from fileflux.events.topics import (
     BUNDLES_COMMITTED,
@@ -15,6 +17,7 @@ from fileflux.events.topics import (
     UPLOADS_SEALED,
     dead_letter_topic,
 )
+from fileflux.metadata.direct import DirectWriter
 from fileflux.metadata.materializer import Materializer
 from fileflux.metadata.memory import MemoryDatabase, MemoryFaults
 from fileflux.metadata.memory_reader import MemoryReader
@@ -343,6 +346,36 @@ async def test_the_poison_of_a_step_stands_alone_and_settles_as_failed(
     assert len(memory.broker.records(dead_letter_topic(UPLOADS_SEALED))) == 1
     assert len(memory.broker.records(dead_letter_topic(BUNDLES_COMMITTED))) == 1
     assert await world.reader.find_user("eve") is None
+
+
+async def test_an_accepted_upload_whose_seal_is_poison_ends_with_an_error(
+    memory: MemoryWorld,
+) -> None:
+    world = memory.world
+    one = await world.materializer(fetch_wait_s=QUICK_S)
+    writer = DirectWriter(memory.database, rng=random.Random(1))
+    puts = [replace(world.maker.put(world.bucket, key), is_async=True) for key in (b"a", b"b")]
+    accepted, unknown = puts
+    assert (await writer.submit(world.maker.accept(accepted))).ok
+    records = await world.record_count()
+    foreign = world.maker.chunks(10).chunks[0]
+    seals = [
+        replace(
+            await world.seal([put]),
+            changes=(replace(put, manifest=Manifest((*put.manifest.chunks, foreign))),),
+        )
+        for put in puts
+    ]
+    await world.emit(*seals, seals[0])
+    for seal in seals:
+        await world.confirm(seal, A)
+    await _steps(memory, one)
+
+    assert [await world.statuses(seal) for seal in seals] == [["Failed"], ["Failed"]]
+    assert await world.reader.find_async(accepted.upload_id) == "InternalError"
+    assert await world.reader.find_async(unknown.upload_id) is None, "nobody was promised it"
+    assert await world.record_count() == records + 1
+    assert await world.version_of(b"a") is None
 
 
 async def test_a_materializer_that_finds_everything_poisonous_stops(memory: MemoryWorld) -> None:
