@@ -38,17 +38,14 @@ def check_scope(claim: Claim, *, region: str, service: str) -> None:
         )
     if scope.service != service:
         raise claim.malformed(f"The service of the credential must be '{service}'.")
+    _signed_s(claim)  # What is no date is said to be none, before it is compared with one.
     if scope.date != claim.timestamp[:8]:
         raise claim.malformed("The date of the credential is not the date of the request.")
 
 
 def check_time(claim: Claim, *, now_s: int, skew_s_max: int) -> None:
     """Refuse a request signed too long ago, or by a clock that is too far ahead."""
-    try:
-        signed_s = sigv4.parse_timestamp(claim.timestamp)
-    except ValueError:
-        raise AccessDenied("AWS authentication requires a valid x-amz-date.") from None
-    expires_s = claim.expires_s
+    signed_s, expires_s = _signed_s(claim), claim.expires_s
     if expires_s is None:
         if abs(now_s - signed_s) > skew_s_max:
             allowed = {"MaxAllowedSkewMilliseconds": str(skew_s_max * 1000)}
@@ -58,6 +55,16 @@ def check_time(claim: Claim, *, now_s: int, skew_s_max: int) -> None:
     elif now_s > signed_s + expires_s:
         given = {"X-Amz-Expires": str(expires_s)}
         raise AccessDenied("Request has expired", _times(signed_s, now_s) | given)
+
+
+def _signed_s(claim: Claim) -> int:
+    """Return when the request was signed, in seconds since 1970."""
+    try:
+        return sigv4.parse_timestamp(claim.timestamp)
+    except ValueError:
+        if claim.expires_s is None:
+            raise AccessDenied("AWS authentication requires a valid x-amz-date.") from None
+        raise claim.malformed("X-Amz-Date must be like 20130524T000000Z.") from None
 
 
 def _times(signed_s: int, now_s: int) -> dict[str, str]:

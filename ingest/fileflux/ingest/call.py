@@ -13,10 +13,12 @@ from fileflux.core.changes import Actor
 from fileflux.core.checksum import Buffer
 from fileflux.core.clock import Clock
 from fileflux.ingest.auth import Principal
+from fileflux.ingest.auth_errors import EntityTooLarge
 from fileflux.ingest.body import BodyReader
 from fileflux.ingest.body_plan import BodyLimits
 from fileflux.ingest.parsed_request import ParsedRequest
 from fileflux.ingest.payload_mode import PayloadMode
+from fileflux.ingest.s3_errors import S3Error
 from fileflux.metadata.rows import BucketRow
 
 XML: Final = "application/xml"
@@ -89,7 +91,7 @@ class Call:
     async def small_body(
         self, clock: Clock, size_max: int, *, ignore_checksums: bool = False
     ) -> bytes:
-        """A document of at most `size_max` bytes, whole and verified.
+        """A document of at most `size_max` bytes, whole and verified; MaxMessageLengthExceeded.
 
         `ignore_checksums`: the request's checksum headers are an object's, not this body's.
         """
@@ -97,8 +99,12 @@ class Call:
         headers = self.headers
         if ignore_checksums:
             headers = {n: v for n, v in headers.items() if not n.startswith(CHECKSUM_PREFIX)}
-        reader = BodyReader(self._read(), self.payload, headers, clock=clock, limits=limits)
-        return b"".join([bytes(piece) async for piece in reader])
+        try:
+            reader = BodyReader(self._read(), self.payload, headers, clock=clock, limits=limits)
+            return b"".join([bytes(piece) async for piece in reader])
+        except EntityTooLarge:  # That is said of objects only.
+            extra = {"MaxMessageLengthBytes": str(size_max)}
+            raise S3Error("MaxMessageLengthExceeded", extra=extra) from None
 
     async def _read(self) -> AsyncIterator[bytes]:
         self.is_body_read = True

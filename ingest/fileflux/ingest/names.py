@@ -60,8 +60,10 @@ def check_key(key: bytes) -> None:
 
 def check_version_id(version_id: str | None) -> None:
     """Raise unless the current version is meant: nothing is kept of the others."""
-    if version_id not in (None, NULL_VERSION):
-        raise S3Error("NoSuchVersion", extra={"VersionId": (version_id or "")[:255]})
+    if version_id == "":
+        raise invalid_argument("Version id cannot be the empty string", "versionId", "")
+    if version_id is not None and version_id != NULL_VERSION:
+        raise S3Error("NoSuchVersion", extra={"VersionId": version_id[:255]})
 
 
 def parse_upload_id(text: str | None) -> UploadId:

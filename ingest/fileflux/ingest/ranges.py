@@ -74,8 +74,8 @@ def parse_copy_range(header: str | None, size: int) -> ByteRange:
         )
         raise invalid_argument(message, COPY_RANGE, header)
     if last >= size:
-        message = "The specified copy range is invalid for the source object size."
-        raise S3Error("InvalidRequest", message)
+        message = f"Range specified is not valid for source object of size: {size}"
+        raise invalid_argument(message, COPY_RANGE, header)
     return ByteRange(first, last + 1, size)
 
 

@@ -31,7 +31,7 @@ async def test_a_bucket_is_made_found_listed_and_removed(alice: Caller) -> None:
         (LOCATION.format("mars").encode(), "IllegalLocationConstraintException"),
         (b"<nonsense", "MalformedXML"),
         (b"<Other/>", "MalformedXML"),
-        (b"x" * 100_000, "EntityTooLarge"),
+        (b"x" * 100_000, "MaxMessageLengthExceeded"),
     ],
 )
 async def test_a_bucket_is_made_where_it_can_be(body: bytes, code: str, alice: Caller) -> None:

@@ -213,6 +213,7 @@ async def test_a_copy_into_a_bucket_of_another_class_moves_the_bytes(
         ("/", "InvalidArgument"),
         ("photos/", "InvalidArgument"),
         ("photos/key?versionId=7", "NoSuchVersion"),
+        ("photos/key?versionId=", "InvalidArgument"),
         ("photos/key?foo=7", "InvalidArgument"),
         ("%ff/key", "InvalidArgument"),
         ("photos/%ff", "InvalidURI"),

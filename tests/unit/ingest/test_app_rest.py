@@ -105,7 +105,7 @@ async def test_an_account_that_cannot_be_is_refused(
 async def test_a_registration_that_is_too_long_is_refused(root: Caller) -> None:
     made = await root.basic("POST", "/create_user", {}, b"x" * 20_000)
 
-    assert (made.status, made.code) == (400, "EntityTooLarge")
+    assert (made.status, made.code) == (400, "MaxMessageLengthExceeded")
 
 
 async def test_a_wrong_password_is_refused(s3_world: S3World, alice: Caller) -> None:

@@ -60,7 +60,7 @@ def test_only_the_current_version_can_be_named() -> None:
     check_version_id("null")
     with pytest.raises(S3Error, match="NoSuchVersion"):
         check_version_id("3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY")
-    with pytest.raises(S3Error, match="NoSuchVersion"):
+    with pytest.raises(S3Error, match="InvalidArgument"):
         check_version_id("")
 
 

@@ -98,7 +98,7 @@ async def test_a_clock_may_not_be_more_than_fifteen_minutes_off(skew_s: int) -> 
 )
 async def test_a_time_that_is_none_is_refused(date: str) -> None:
     error = await _refusal(PUT.with_header("X-Amz-Date", date))
-    assert isinstance(error, AccessDenied | AuthorizationHeaderMalformed)
+    assert isinstance(error, AccessDenied)
 
 
 async def test_a_request_without_a_time_is_refused() -> None:
