@@ -28,4 +28,9 @@ CORPUS: Final = (
         ("broker delays", "broker doubles", "broker refuses", "messages lost"),
         "a late copy of position 1 was taken for the start: what stood before it was removed",
     ),
+    Case(
+        9000120,
+        ("broker wiped", "broker delays", "broker doubles", "broker refuses"),
+        "a late record stood amid the audit topic that was filled again: readers never got past it",
+    ),
 )

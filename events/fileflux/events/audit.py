@@ -15,7 +15,7 @@ The sequencer may publish a run again, so a reader skips a position that it has.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -134,10 +134,33 @@ async def find_start(source: TopicLookup) -> int | None:
     """
     first, end = await source.bounds(AUDIT, PARTITION)
     for offset in range(first, min(end, first + LATE_RECORDS_MAX)):
-        record = await source.read_one(AUDIT, PARTITION, offset)
-        if record is not None and from_record(record).position == FIRST_POSITION:
+        if await _position_at(source, offset) == FIRST_POSITION:
             return offset
     return None
+
+
+async def skips_nothing(source: TopicLookup, start: int, end: int, position: int) -> bool:
+    """Tell whether a reader who waits for `position` at offset `start` gets to `end` without a gap.
+
+    What comes again is no gap. A run that has as many records as positions has each once; of
+    others only LATE_RECORDS_MAX records are looked at.
+    """
+    if start >= end:
+        return True
+    ends = [await _position_at(source, offset) for offset in (start, end - 1)]
+    if ends == [position, position + end - start - 1]:
+        return True
+    for offset in range(start, min(end, start + LATE_RECORDS_MAX)):
+        found = await _position_at(source, offset)
+        if found is None or found > position:
+            return False
+        position = max(position, found + 1)
+    return True
+
+
+async def _position_at(source: TopicLookup, offset: int) -> int | None:
+    record = await source.read_one(AUDIT, PARTITION, offset)
+    return None if record is None else from_record(record).position
 
 
 async def last_event(source: TopicLookup) -> AuditEvent | None:
@@ -196,7 +219,7 @@ class AuditStream:
         return True
 
     async def _position_at(self, offset: int) -> int:
-        record: Any = await self._source.read_one(AUDIT, PARTITION, offset)
-        if record is None:
+        position = await _position_at(self._source, offset)
+        if position is None:
             raise AuditGap(f"the audit topic lost offset {offset}")
-        return from_record(record).position
+        return position

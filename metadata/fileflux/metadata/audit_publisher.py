@@ -14,9 +14,13 @@ from fileflux.core.failpoints import failpoint
 from fileflux.core.telemetry import AUDIT_PUBLISHED, AUDIT_REWINDS, get_logger
 from fileflux.events.audit import (
     FIRST_POSITION,
+    LATE_RECORDS_MAX,
     PARTITION,
+    AuditEvent,
     find_start,
+    from_record,
     last_event,
+    skips_nothing,
     to_cloudevent,
 )
 from fileflux.events.ports import Broker, EventPublisher, TopicLookup
@@ -43,6 +47,7 @@ class AuditPublisher:
     """
 
     # `_end`: the offset after the topic's last record, known for sure at `_sure_s`.
+    # `_follows`: the position that a reader waits for there; None before the first comparison.
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class AuditPublisher:
         self._stream = stream
         self._compared_s = self._sure_s = 0.0
         self._end = 0
+        self._follows: int | None = None
         self.next_position: int | None = None
 
     async def publish(self, head: SequencerHead, fresh: Sequence[AuditBlock] = ()) -> None:
@@ -104,7 +110,7 @@ class AuditPublisher:
         if self.next_position == FIRST_POSITION:
             # Alone, so that what overtook it is removed before anybody reads on.
             await self._append(missing[:1])
-            await self._has_start()
+            await self._find_start()
             missing = missing[1:]
         if missing:
             await self._append(missing)
@@ -119,9 +125,31 @@ class AuditPublisher:
             self.next_position = None  # Some of them may be there.
             raise
         AUDIT_PUBLISHED.inc(len(records))
-        self.next_position = records[-1].position + 1
-        self._end = last.offset + 1
+        before, end = self._end, last.offset + 1
+        if end - before < len(records):
+            self.next_position = None  # `_end` stays: the comparison shall see it, too.
+            raise BrokerUnavailable(f"the audit topic was wiped: it ended at offset {before}")
+        self._end = end
+        self.next_position = self._follows = records[-1].position + 1
         self._sure_s = self._clock.monotonic_s()
+        if records[0].position > FIRST_POSITION and end - before > len(records):
+            await self._check_between(before, records[0].position)
+
+    async def _check_between(self, before: int, position: int) -> None:
+        """Somebody else's records came between: of a producer that was given up, most likely."""
+        if not await skips_nothing(self._source, before, self._end, position):
+            self.next_position = None
+            await self._start_over(self._end)
+            raise BrokerUnavailable("late records came into the audit topic, which begins again")
+
+    async def _start_over(self, end: int) -> None:
+        """Remove it all: a reader would meet a later record, and no one could mend that behind it.
+
+        A broker that does not let us keeps the gap; `fileflux audit verify` shows it.
+        """
+        log.warning("a late record came before others; publishing the audit topic again", end=end)
+        AUDIT_REWINDS.inc()
+        await self._drop_before(end)
 
     async def _check_end(self) -> None:
         """Never append to a topic that was wiped: its readers would meet a gap at its start."""
@@ -134,32 +162,58 @@ class AuditPublisher:
 
     async def _compare(self, head: SequencerHead) -> None:
         """Learn where the topic ends, and that it is the database's history that it holds."""
-        _, self._end = await self._source.bounds(AUDIT, PARTITION)
-        last = await last_event(self._source)
+        first, end = await self._source.bounds(AUDIT, PARTITION)
+        last = await self._last_of(first, end)
         position = FIRST_POSITION - 1 if last is None else last.position
         if last is not None:
             await self._check(position, last.value, head)
-        if not await self._has_start():
+        start = await self._find_start()
+        if start is None or not await self._is_in_order(start, end):
             position = FIRST_POSITION - 1
         known = self.next_position
         if known is not None and position + 1 < known:
             log.warning("the audit topic lost its end; publishing again", position=position + 1)
             AUDIT_REWINDS.inc()
-        self.next_position = position + 1
+        self.next_position = self._follows = position + 1
+        self._end = end
         self._compared_s = self._sure_s = self._clock.monotonic_s()
 
-    async def _has_start(self) -> bool:
-        """Tell whether the topic has the first position, before which its readers find nothing.
+    async def _last_of(self, first: int, end: int) -> AuditEvent | None:
+        if first == end:
+            return None
+        record = await self._source.read_one(AUDIT, PARTITION, end - 1)
+        if record is None:
+            raise BrokerUnavailable("the audit topic was wiped while we looked at it")
+        return from_record(record)
 
-        It keeps its records for ever: whatever its first offset, a start that lacks is published
-        again. What overtook it on the way to a wiped topic is removed once it is there, never
-        before: an empty topic would be taken by the next late record. Where the first copy of it
-        stands is looked up each time: before a later copy there are records that readers need.
+    async def _find_start(self) -> int | None:
+        """Return where the first position is, before which readers find nothing; None if it lacks.
+
+        The topic keeps its records for ever: whatever its first offset, a start that lacks is
+        published again. What overtook it on the way to a wiped topic is removed once it is there,
+        never before: an empty topic would be taken by the next late record. Where the first copy
+        of it stands is looked up each time: before a later copy are records that readers need.
         """
         start = await find_start(self._source)
         if start is not None:
             await self._drop_before(start)
-        return start is not None
+        return start
+
+    async def _is_in_order(self, start: int, end: int) -> bool:
+        """Tell whether what came since we knew the topic's end follows it; start over if not.
+
+        `start`: where the first position is. A topic that was wiped is looked at from there on, and
+        so is a small one at our start: somebody may have ended while it was filled.
+        """
+        if self._follows is None and end - start > LATE_RECORDS_MAX:
+            return True
+        offset, position = start, FIRST_POSITION
+        if self._follows is not None and start <= self._end <= end:
+            offset, position = self._end, self._follows
+        if await skips_nothing(self._source, offset, end, position):
+            return True
+        await self._start_over(end)
+        return False
 
     async def _drop_before(self, start: int) -> None:
         """A broker that does not let us leaves readers to find the beginning behind it."""
