@@ -134,9 +134,14 @@ async def find_start(source: TopicLookup) -> int | None:
     """
     first, end = await source.bounds(AUDIT, PARTITION)
     for offset in range(first, min(end, first + LATE_RECORDS_MAX)):
-        if await _position_at(source, offset) == FIRST_POSITION:
+        if await is_start(source, offset):
             return offset
     return None
+
+
+async def is_start(source: TopicLookup, offset: int) -> bool:
+    """Tell whether position 1 stands at this offset."""
+    return await _position_at(source, offset) == FIRST_POSITION
 
 
 async def skips_nothing(source: TopicLookup, start: int, end: int, position: int) -> bool:

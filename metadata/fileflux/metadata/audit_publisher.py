@@ -19,6 +19,7 @@ from fileflux.events.audit import (
     AuditEvent,
     find_start,
     from_record,
+    is_start,
     last_event,
     skips_nothing,
     to_cloudevent,
@@ -48,6 +49,7 @@ class AuditPublisher:
 
     # `_end`: the offset after the topic's last record, known for sure at `_sure_s`.
     # `_follows`: the position that a reader waits for there; None before the first comparison.
+    # `_own_start`: where our own position 1 went.
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class AuditPublisher:
         self._compared_s = self._sure_s = 0.0
         self._end = 0
         self._follows: int | None = None
+        self._own_start: int | None = None
         self.next_position: int | None = None
 
     async def publish(self, head: SequencerHead, fresh: Sequence[AuditBlock] = ()) -> None:
@@ -110,6 +113,7 @@ class AuditPublisher:
         if self.next_position == FIRST_POSITION:
             # Alone, so that what overtook it is removed before anybody reads on.
             await self._append(missing[:1])
+            self._own_start = self._end - 1
             await self._find_start()
             missing = missing[1:]
         if missing:
@@ -193,8 +197,11 @@ class AuditPublisher:
         published again. What overtook it on the way to a wiped topic is removed once it is there,
         never before: an empty topic would be taken by the next late record. Where the first copy
         of it stands is looked up each time: before a later copy are records that readers need.
+        Behind LATE_RECORDS_MAX nobody looks: there it is ours, or else it would be sent again.
         """
-        start = await find_start(self._source)
+        start, own = await find_start(self._source), self._own_start
+        if start is None and own is not None and await is_start(self._source, own):
+            start = own
         if start is not None:
             await self._drop_before(start)
         return start

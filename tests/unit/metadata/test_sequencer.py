@@ -159,6 +159,41 @@ async def test_a_start_that_was_removed_is_published_again(audit: Audit) -> None
     assert await audit.read_once() == list(range(1, 13))
 
 
+async def test_a_long_topic_that_lost_its_start_is_published_again_once(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks for a start behind so many records: it came again and again."""
+    monkeypatch.setattr("fileflux.events.audit.LATE_RECORDS_MAX", 3)
+    one = await audit.sequencer()
+    await audit.write(10)
+    await turns(one)
+    await audit.broker.drop_records(AUDIT, 0, 5)
+    for _ in range(3):
+        audit.clock.advance(6)
+        await turns(one)
+
+    assert [record.position for record in audit.published()] == list(range(1, 13))
+
+
+async def test_a_far_start_is_known_when_nothing_may_be_removed_before_it(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise BrokerUnavailable("not allowed")
+
+    monkeypatch.setattr("fileflux.events.audit.LATE_RECORDS_MAX", 3)
+    one = await audit.sequencer()
+    await audit.write(10)
+    await turns(one)
+    await audit.broker.drop_records(AUDIT, 0, 5)
+    monkeypatch.setattr(audit.broker, "drop_records", refuse)
+    for _ in range(3):
+        audit.clock.advance(6)
+        await turns(one)
+
+    assert [record.position for record in audit.published()] == [*range(6, 13), *range(1, 13)]
+
+
 async def test_a_late_record_that_comes_when_others_were_removed_is_no_start(
     audit: Audit,
 ) -> None:
