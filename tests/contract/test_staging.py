@@ -295,6 +295,22 @@ async def test_a_discarded_inheritance_is_gone(lives: Lives) -> None:
     assert await lives.host.adopt() is None
 
 
+@pytest.mark.parametrize("name", ["README.seal", "copy of 0.bundle", ".seal", f"{'0' * 31}.bundle"])
+async def test_names_that_are_not_ours_do_not_stop_an_inheritance(fake_s3: Any, name: str) -> None:
+    keys = {"access_key": "access", "secret_key": "secret"}
+    async with open_bucket("staging", endpoint=fake_s3.url, region="eu-1", **keys) as bucket:
+        lives = bucket_lives(bucket, fake_s3.age)
+        dead, staging = await lives.start()
+        note = SealId(new_id(RNG))
+        await staging.keep_note(note, b"noted")
+        await bucket.put(f"{dead.hex()}/{name}", b"somebody's")
+        lives.kill(dead)
+        heir = await _adopted(lives)
+
+        assert await heir.read_notes() == {note: b"noted"}
+        assert list(heir.bundle_ids) == []
+
+
 async def _adopted(lives: Lives) -> Inheritance:
     heir = await lives.host.adopt()
     assert heir is not None

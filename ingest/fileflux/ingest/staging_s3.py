@@ -298,7 +298,7 @@ class S3Inheritance(_Folder):
     async def _ids(self, suffix: str) -> list[bytes]:
         keys = await self._bucket.keys(self._prefix)
         names = [key[len(self._prefix) : -len(suffix)] for key in keys if key.endswith(suffix)]
-        return [parse_id(name) for name in names]
+        return [raw for name in names if (raw := _parse_name(name))]
 
 
 @asynccontextmanager
@@ -340,6 +340,14 @@ async def start_s3_staging(
     staging = S3Staging(bucket, incarnation, budget_bytes=budget_bytes)
     await staging.renew_lease(clock)
     return staging
+
+
+def _parse_name(name: str) -> bytes | None:
+    """Return the id that a key is named by; None: it is not one of ours."""
+    try:
+        return parse_id(name)
+    except ValueError:
+        return None
 
 
 async def _call(work: Coroutine[Any, Any, Done]) -> Done:
