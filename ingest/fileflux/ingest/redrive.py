@@ -60,6 +60,7 @@ class Redriver:
                 event = await self._settle(*opened)
             await self._clock.sleep(pause_s)
             pause_s = min(RETRY_S_MAX, pause_s * 2)
+        self._pipeline.seals.unwatch([bundle.bundle_id for bundle in event.bundles])
         await staging.drop_note(event.seal_id)
 
     async def _is_final(self, event: UploadsSealed) -> bool:

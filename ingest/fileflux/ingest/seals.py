@@ -169,6 +169,11 @@ class OpenSeals:
         self._seals.pop(seal.seal_id, None)
         self._emitted.get(seal.storage_class.name, {}).pop(seal.seal_id, None)
 
+    @property
+    def watched_count(self) -> int:
+        """How many bundles are watched."""
+        return len(self._bundles)
+
     def unwatch(self, bundle_ids: Sequence[BundleId]) -> None:
         for bundle_id in bundle_ids:
             self._bundles.pop(bundle_id, None)

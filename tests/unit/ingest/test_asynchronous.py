@@ -272,6 +272,7 @@ async def test_the_heir_of_a_dead_incarnation_settles_what_it_accepted_once(
             assert former.staging.incarnation not in world.host.files, "and nothing is left"
             urls = {a.source_url for a in world.pipeline.assignments}
             assert any("heir.invalid" in url for url in urls), "the heir serves the bundles"
+            assert world.engine.pipeline.seals.watched_count == 0, "and forgets them afterwards"
 
 
 async def test_a_note_that_was_never_accepted_is_dropped() -> None:
