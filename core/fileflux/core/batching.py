@@ -55,6 +55,7 @@ class Batcher(Generic[Item, Result]):
         self._gather = _Gather(gather)
         self._gathering: asyncio.TimerHandle | None = None
         self._young: dict[asyncio.Task[None], asyncio.TimerHandle | None] = {}
+        self._largest_young = 0
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._waiting_weight = 0
         self._flushes: set[asyncio.Task[None]] = set()
@@ -94,6 +95,7 @@ class Batcher(Generic[Item, Result]):
         while self._waiting and self._has_room() and not self._is_gathering():
             taken = self._take()
             self._end_gathering()
+            self._largest_young = max(len(taken), self._largest_young if self._young else 0)
             task = asyncio.get_running_loop().create_task(self._run(taken))
             self._flushes.add(task)
             self._young[task] = self._call_when_stale(task)
@@ -102,12 +104,22 @@ class Batcher(Generic[Item, Result]):
     def _is_gathering(self) -> bool:
         """Return whether more are expected soon; if so, look again when they should be there."""
         is_ready = self._closed or self._is_full()
+        if not is_ready and self._is_straggling():
+            return True  # The flush in flight looks again when it ends, or is stale.
         left_s = 0.0 if is_ready else self._gather.left_s(len(self._waiting))
         if left_s <= 0:
             return False
         if self._gathering is None:
             self._gathering = asyncio.get_running_loop().call_later(left_s, self._on_gathered)
         return True
+
+    def _is_straggling(self) -> bool:
+        """Return whether those who wait are few beside a flush in flight: they join its clients.
+
+        A group of one that never meets the others would pay as much as they do together.
+        """
+        is_gathered = self._gather.share > 0 and bool(self._young)
+        return is_gathered and 2 * len(self._waiting) < self._largest_young
 
     def _end_gathering(self) -> None:
         self._gather.expected = 0
@@ -176,7 +188,7 @@ class _Gather:
     """How long the next flush waits for those who are expected."""
 
     def __init__(self, share: float) -> None:
-        self._share = share
+        self.share = share
         self._quiet_s = 0.0
         self._since_s = 0.0
         self._arrived_s = 0.0
@@ -189,7 +201,7 @@ class _Gather:
 
     def on_flushed(self, expected: int, began_s: float) -> None:
         self._since_s = self._arrived_s = _now_s()
-        self._quiet_s = self._share * (self._since_s - began_s)
+        self._quiet_s = self.share * (self._since_s - began_s)
         self.expected = expected
 
     def left_s(self, waiting_count: int) -> float:

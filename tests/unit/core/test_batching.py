@@ -247,3 +247,44 @@ async def test_what_waits_for_others_goes_when_the_batcher_closes() -> None:
         await closing
 
     assert await task == 30
+
+
+async def test_a_straggler_joins_the_many_that_are_in_flight() -> None:
+    """Alone it would pay for a flush as much as they do together, again and again."""
+    flushes = _Flushes()
+    batcher: Batcher[int, int] = Batcher(flushes, depth=2, gather=1_000_000)
+
+    async def client(number: int) -> None:
+        for _ in range(3 if number == 0 else 2):
+            await batcher.submit(number)
+
+    clients = [asyncio.create_task(client(n)) for n in range(6)]
+    await _started(flushes, 2)
+    await asyncio.sleep(0.01)  # What took no time is not waited for.
+    flushes.gates[0].set()
+    await _started(flushes, 3)
+    flushes.gates[1].set()
+    while batcher.waiting_count < 1:
+        await asyncio.sleep(0)
+    while_many_are_in_flight = [sorted(taken) for taken in flushes.taken]
+    await asyncio.sleep(0.01)
+    flushes.gates[2].set()
+    async with asyncio.timeout(5):
+        await _started(flushes, 4)
+    for client_task in clients:
+        client_task.cancel()
+
+    assert while_many_are_in_flight == [[0], [1], [0, 2, 3, 4, 5]]
+    assert sorted(flushes.taken[3]) == [0, 1, 2, 3, 4, 5]
+
+
+async def test_as_many_as_are_in_flight_do_not_wait_for_them() -> None:
+    flushes = _Flushes()
+    batcher: Batcher[int, int] = Batcher(flushes, depth=2, gather=1_000_000)
+    tasks = [asyncio.create_task(batcher.submit(n)) for n in (0, 1)]
+    await _started(flushes, 2)
+    for gate in flushes.gates:
+        gate.set()
+    await asyncio.gather(*tasks)
+
+    assert flushes.taken == [[0], [1]]
