@@ -9,7 +9,6 @@ that take turns, and each group pays a flush of its own (docs/adr/0009-gather-af
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -99,7 +98,7 @@ class Batcher(Generic[Item, Result]):
             task = asyncio.get_running_loop().create_task(self._run(taken))
             self._flushes.add(task)
             self._young[task] = self._call_when_stale(task)
-            task.add_done_callback(partial(self._on_flushed, len(taken), _now_s()))
+            task.add_done_callback(self._on_flushed)
 
     def _is_gathering(self) -> bool:
         """Return whether more are expected soon; if so, look again when they should be there."""
@@ -150,9 +149,8 @@ class Batcher(Generic[Item, Result]):
         self._young.pop(task, None)
         self._start_flushes()
 
-    def _on_flushed(self, count: int, began_s: float, task: asyncio.Task[None]) -> None:
+    def _on_flushed(self, task: asyncio.Task[None]) -> None:
         self._flushes.discard(task)
-        self._gather.on_flushed(count + len(self._waiting), began_s)
         timer = self._young.pop(task, None)
         if timer is not None:
             timer.cancel()
@@ -171,8 +169,13 @@ class Batcher(Generic[Item, Result]):
         return taken
 
     async def _run(self, taken: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        began_s = _now_s()
         try:
-            results = await self._flush([item for item, _ in taken])
+            try:
+                results = await self._flush([item for item, _ in taken])
+            finally:
+                # Before anybody is answered: who comes back at once would count twice.
+                self._gather.on_flushed(len(taken) + len(self._waiting), began_s)
             assert len(results) == len(taken), "a flush answers every item"
         except BaseException as error:
             _fail(taken, error)
