@@ -22,6 +22,9 @@ Check = Callable[[], Awaitable[str | None]]
 """Returns None when all is well, else one sentence that says what is wrong and what to do."""
 
 CHECK_TIMEOUT_S: Final = 2.0
+UNTAKEN_S_MAX: Final = 90.0
+"""A peer that takes none of what was sent for so long is reset, also while a server is closing the
+connection: it would wait for ever for the rest to be taken."""
 
 
 async def always_well() -> str | None:
@@ -119,6 +122,8 @@ def bound_socket(host: str, port: int, *, shared: bool = False) -> socket.socket
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # Those that it accepts inherit it.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNTAKEN_S_MAX * 1_000))
     if shared:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
