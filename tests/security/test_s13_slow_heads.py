@@ -6,6 +6,7 @@ Nothing here sleeps: a connection that never sends anything tells, by its end, t
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from tests.model.s3_caller import Caller
@@ -123,3 +124,25 @@ async def test_many_slow_heads_are_gone_and_others_are_served_meanwhile(port: Po
     assert all([await line.is_closed() for line in slow])
     await good.send(GET)
     assert (await good.answer()).status == 200
+
+
+CHUNKED = b"PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\ndata\r\n0\r\nx: "
+
+
+@pytest.mark.parametrize(
+    "begun", [GET + b"GET / HTTP/1.1\r\nx: ", CHUNKED], ids=["head", "trailer"]
+)
+async def test_what_only_grows_before_an_answer_is_hung_up_on(begun: bytes) -> None:
+    """The parser keeps a next head and a body's trailers, however long the answer takes."""
+
+    async def never(_scope: Any, _receive: Any, _send: Any) -> None:
+        await asyncio.Event().wait()
+
+    protocol = with_head_deadline(60)
+    server = EmbeddedServer(http_config(never, http=protocol, timeout_graceful_shutdown=0))
+    await server.start(bound_socket("127.0.0.1", 0))
+    line = Line(*await asyncio.open_connection("127.0.0.1", server.port))
+    with contextlib.suppress(ConnectionResetError):
+        await line.send(begun, *[b"y" * HEAD_BYTES_MAX] * 8)
+        assert await line.is_closed()
+    await server.stop()
