@@ -9,10 +9,13 @@ that take turns, and each group pays a flush of its own (docs/adr/0009-gather-af
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+GATHERED_MAX: Final = 32
+"""So many share a flush's cost well; for more, two flushes side by side are worth more."""
 
 Flush = Callable[[Sequence[Item]], Awaitable[Sequence[Result]]]
 
@@ -29,7 +32,7 @@ class Batcher(Generic[Item, Result]):
 
     `gather`: after a flush, as many items as it had and as were waiting then are expected. Until
     they are there the next flush waits while they keep coming: for this share of the last flush's
-    duration after each, and for twice that in all.
+    duration after each, and for twice that in all. No more than GATHERED_MAX are waited for.
     """
 
     def __init__(
@@ -205,7 +208,7 @@ class _Gather:
     def on_flushed(self, expected: int, began_s: float) -> None:
         self._since_s = self._arrived_s = _now_s()
         self._quiet_s = self.share * (self._since_s - began_s)
-        self.expected = expected
+        self.expected = min(expected, GATHERED_MAX)
 
     def left_s(self, waiting_count: int) -> float:
         """Return the seconds to wait on, 0 or less when the next flush may go."""
