@@ -7,6 +7,7 @@ that take turns, and each group pays a flush of its own (docs/adr/0009-gather-af
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
@@ -32,7 +33,9 @@ class Batcher(Generic[Item, Result]):
 
     `gather`: after a flush, as many items as it had and as were waiting then are expected. Until
     they are there the next flush waits while they keep coming: for this share of the last flush's
-    duration after each, and for twice that in all. No more than GATHERED_MAX are waited for.
+    duration after each, and for twice that in all. No more than GATHERED_MAX are waited for, and
+    of a stale flush only `stale_after_s` counts: a pipeline that stood still says nothing about how
+    soon they come back.
     """
 
     def __init__(
@@ -54,7 +57,7 @@ class Batcher(Generic[Item, Result]):
         self._weigh = weigh
         self._stale_after_s = stale_after_s
         self._flushes_max = max(depth, flushes_max)
-        self._gather = _Gather(gather)
+        self._gather = _Gather(gather, flush_s_max=stale_after_s or math.inf)
         self._gathering: asyncio.TimerHandle | None = None
         self._young: dict[asyncio.Task[None], asyncio.TimerHandle | None] = {}
         self._largest_young = 0
@@ -193,8 +196,9 @@ class Batcher(Generic[Item, Result]):
 class _Gather:
     """How long the next flush waits for those who are expected."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, *, flush_s_max: float) -> None:
         self.share = share
+        self._flush_s_max = flush_s_max
         self._quiet_s = 0.0
         self._since_s = 0.0
         self._arrived_s = 0.0
@@ -207,7 +211,7 @@ class _Gather:
 
     def on_flushed(self, expected: int, began_s: float) -> None:
         self._since_s = self._arrived_s = _now_s()
-        self._quiet_s = self.share * (self._since_s - began_s)
+        self._quiet_s = self.share * min(self._since_s - began_s, self._flush_s_max)
         self.expected = min(expected, GATHERED_MAX)
 
     def left_s(self, waiting_count: int) -> float:

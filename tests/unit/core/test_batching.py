@@ -210,6 +210,24 @@ async def test_who_does_not_come_back_is_not_waited_for_long() -> None:
     assert await task == 70
 
 
+async def test_a_flush_that_went_stale_does_not_let_the_next_one_wait_by_its_measure() -> None:
+    """A pipeline that stood still for a minute says nothing about how soon clients come back."""
+    flushes = _Flushes()
+    batcher: Batcher[int, int] = Batcher(flushes, gather=1_000, stale_after_s=0.0001)
+    tasks = [asyncio.create_task(batcher.submit(n)) for n in range(4)]
+    await _started(flushes, 2)
+    await asyncio.sleep(0.05)
+    for gate in flushes.gates:
+        gate.set()
+    await asyncio.gather(*tasks)
+    task = asyncio.create_task(batcher.submit(7))
+    async with asyncio.timeout(5):
+        await _started(flushes, 3)
+    flushes.gates[2].set()
+
+    assert await task == 70
+
+
 async def test_after_a_lone_item_the_next_one_is_flushed_at_once() -> None:
     flushes = _Flushes()
     batcher: Batcher[int, int] = Batcher(flushes, gather=1_000_000)
