@@ -93,13 +93,13 @@ class Heir:
         noted = {bundle.bundle_id for seal in seals.values() for bundle in seal.bundles}
         others = [each for each in inheritance.bundle_ids if each not in noted]
         async with asyncio.TaskGroup() as tasks:
-            if len(seals) == len(notes):  # Else any other may be what a client was promised.
-                tasks.create_task(self._serve(inheritance, others), name="serve the dead's bundles")
-            drives = [
+            ends = [
                 tasks.create_task(self._drive(inheritance, seal, notes[seal_id]), name="drive")
                 for seal_id, seal in seals.items()
             ]
-        return len(seals) == len(notes) and all(drive.result() for drive in drives)
+            if len(seals) == len(notes):  # Else any other may be what a client was promised.
+                ends.append(tasks.create_task(self._serve_safely(inheritance, others)))
+        return len(seals) == len(notes) and all(end.result() for end in ends)
 
     async def _adopt(self) -> Inheritance | None:
         try:
@@ -128,6 +128,15 @@ class Heir:
             await inheritance.delete([bundle.bundle_id for bundle in seal.bundles])
         except Exception:  # The boundary of one upload: the others were promised as much.
             log.exception("an accepted upload cannot be driven", seal_id=seal.seal_id.hex())
+            return False
+        return True
+
+    async def _serve_safely(self, inheritance: Inheritance, bundle_ids: Sequence[BundleId]) -> bool:
+        """Return whether the bundles were served to their end. Accepted uploads need them not."""
+        try:
+            await self._serve(inheritance, bundle_ids)
+        except Exception:  # The boundary of bundles whose clients have gone.
+            log.exception("bundles of the dead are kept", incarnation=inheritance.incarnation.hex())
             return False
         return True
 

@@ -11,8 +11,17 @@ import structlog
 from fileflux.core.changes import AcceptAsync, Actor, Outcome, PutObject
 from fileflux.core.checksum import Buffer
 from fileflux.core.clock import SystemClock
-from fileflux.core.errors import BadDigest, NotFound, SettlementUnknown, SlowDown
-from fileflux.core.ids import BucketId, NodeId, SealId, UploadId, UserId, new_id
+from fileflux.core.errors import BadDigest, NotFound, SettlementUnknown, SlowDown, Unavailable
+from fileflux.core.ids import (
+    BucketId,
+    BundleId,
+    Incarnation,
+    NodeId,
+    SealId,
+    UploadId,
+    UserId,
+    new_id,
+)
 from fileflux.core.model import MIB, Manifest, ObjectMeta, StorageClass
 from fileflux.events.memory import MemoryFaults
 from fileflux.events.topics import UPLOADS_SEALED
@@ -21,6 +30,7 @@ from fileflux.ingest.asynchronous import AsyncUploads
 from fileflux.ingest.inheritance import Heir
 from fileflux.ingest.memory_pipeline import MemoryWorld, open_memory_world
 from fileflux.ingest.redrive import NotedStaging, Redriver, parse_note
+from fileflux.ingest.staging import MemoryHost, StagedReader
 from fileflux.ingest.upload import UploadIntent
 
 RNG = random.Random(99)
@@ -379,6 +389,47 @@ async def test_an_upload_that_cannot_be_driven_does_not_stop_the_others(
             assert states == ["accepted", "ok"]
             (note,) = world.host.notes[former.staging.incarnation].values()
             assert ill in note
+
+
+async def test_a_bundle_that_cannot_be_read_stops_no_accepted_upload(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is somebody else's, whose connection died; its disk or bucket does not answer."""
+    async with open_world() as former:
+        uploads = AsyncUploads(
+            former.engine,
+            staging=former.staging,
+            direct=former.pipeline,
+            states=former.pipeline,
+            redriver=redriver_of(former),
+        )
+        former.pipeline.moods = dict.fromkeys(NODES, "silent")
+        outcome = await accept(uploads, b"one")
+        await kill(former, uploads)
+        other = BundleId(bytes(16))
+        former.host.files[former.staging.incarnation][other] = b"bytes"
+
+        async with open_world(former=former) as world:
+            former.pipeline.moods.clear()
+            real = MemoryHost.open
+
+            async def read(
+                host: MemoryHost, incarnation: Incarnation, bundle_id: BundleId
+            ) -> StagedReader:
+                if bundle_id == other:
+                    raise Unavailable("the disk does not answer")
+                return await real(host, incarnation, bundle_id)
+
+            monkeypatch.setattr(MemoryHost, "open", read)
+            heir = Heir(
+                world.host, world.pipeline, redriver_of(world), clock=SystemClock(), seal_life_s=0
+            )
+            inheritance = await world.host.adopt()
+            assert inheritance is not None
+            await heir.settle(inheritance)
+
+            assert world.pipeline.async_states[outcome.upload_id] == "ok"
+            assert list(inheritance.bundle_ids) == [other]
 
 
 async def test_other_bundles_of_the_dead_are_served_until_their_seal_settles() -> None:
