@@ -103,7 +103,8 @@ class Inheritance(Protocol):
     @property
     def bundle_ids(self) -> Sequence[BundleId]: ...
 
-    async def read_notes(self) -> dict[SealId, bytes]: ...
+    async def read_notes(self) -> dict[SealId, bytes]:
+        """Return the notes by seal; empty is one that is there and cannot be read."""
 
     async def keep_note(self, seal_id: SealId, record: bytes) -> None: ...
 

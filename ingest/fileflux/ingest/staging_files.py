@@ -296,7 +296,7 @@ class FileInheritance(_Folder):
 
     async def read_notes(self) -> dict[SealId, bytes]:
         ids = [SealId(raw) for raw in self._ids(_NOTE)]
-        return {seal_id: await self._read(self._note(seal_id)) for seal_id in ids}
+        return {seal_id: await self._read_note(seal_id) for seal_id in ids}
 
     async def delete(self, bundle_ids: Sequence[BundleId]) -> None:
         await asyncio.to_thread(_unlink_all, [self._bundle(each) for each in bundle_ids])
@@ -307,8 +307,13 @@ class FileInheritance(_Folder):
     async def discard(self) -> None:
         await asyncio.to_thread(self._discard)
 
-    async def _read(self, path: str) -> bytes:
-        return await _in_thread(Path(path).read_bytes)
+    async def _read_note(self, seal_id: SealId) -> bytes:
+        """Return nothing of a note that the disk cannot read: the others were promised as much."""
+        try:
+            return await _in_thread(Path(self._note(seal_id)).read_bytes)
+        except Unavailable as error:
+            log.warning("a note cannot be read", seal_id=seal_id.hex(), problem=str(error))
+            return b""
 
     def _ids(self, suffix: str) -> list[bytes]:
         names = [path.name for path in self._path.iterdir() if path.name.endswith(suffix)]

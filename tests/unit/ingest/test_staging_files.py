@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fileflux.core.errors import SlowDown, Unavailable
-from fileflux.core.ids import BundleId, Incarnation, new_id
+from fileflux.core.ids import BundleId, Incarnation, SealId, new_id
 from fileflux.ingest import staging_files
 from fileflux.ingest.staging_files import FileHost, open_staging
 
@@ -187,6 +187,28 @@ async def test_a_deletion_that_nobody_waits_for_gives_its_bytes_back(tmp_path: P
             await asyncio.sleep(0.01)
     assert files_under(tmp_path) == ["lock"]
     staging.close()
+
+
+async def test_a_note_that_the_disk_cannot_read_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staging = open_staging(tmp_path, Incarnation(new_id(RNG)), budget_bytes=1 << 24, base_url=URL)
+    bad, good = SealId(new_id(RNG)), SealId(new_id(RNG))
+    for seal_id in (bad, good):
+        await staging.keep_note(seal_id, b"a note")
+    os.close(staging._lock_fd)  # As its death does.
+    real = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if bad.hex() in path.name:
+            raise OSError(errno.EIO, "unreadable")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    inheritance = await FileHost(tmp_path, base_url=URL).adopt()
+    assert inheritance is not None
+
+    assert await inheritance.read_notes() == {bad: b"", good: b"a note"}
 
 
 async def test_foreign_names_in_the_directory_are_left_alone(tmp_path: Path) -> None:
