@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -104,7 +105,7 @@ class Batcher(Generic[Item, Result]):
             task = asyncio.get_running_loop().create_task(self._run(taken))
             self._flushes.add(task)
             self._young[task] = self._call_when_stale(task)
-            task.add_done_callback(self._on_flushed)
+            task.add_done_callback(partial(self._on_flushed, taken))
 
     def _is_gathering(self) -> bool:
         """Return whether more are expected soon; if so, look again when they should be there."""
@@ -155,7 +156,11 @@ class Batcher(Generic[Item, Result]):
         self._young.pop(task, None)
         self._start_flushes()
 
-    def _on_flushed(self, task: asyncio.Task[None]) -> None:
+    def _on_flushed(
+        self, taken: Sequence[tuple[Item, asyncio.Future[Result]]], task: asyncio.Task[None]
+    ) -> None:
+        if task.cancelled():  # Perhaps before it began: then nobody was told.
+            _fail(taken, asyncio.CancelledError())
         self._flushes.discard(task)
         timer = self._young.pop(task, None)
         if timer is not None:

@@ -306,3 +306,14 @@ async def test_as_many_as_are_in_flight_do_not_wait_for_them() -> None:
     await asyncio.gather(*tasks)
 
     assert flushes.taken == [[0], [1]]
+
+
+async def test_what_is_given_up_before_its_flush_began_is_answered() -> None:
+    batcher: Batcher[int, int] = Batcher(_Flushes())
+    task = asyncio.create_task(batcher.submit(1))
+    await asyncio.sleep(0)
+    batcher.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait({task})
+
+    assert task.cancelled()
