@@ -137,14 +137,29 @@ class Committer:
 
     async def _fail(self, pending: PendingSeal, cause: str) -> None:
         try:
-            settled = await self._database.run(
-                lambda transaction: settle_as_failed(transaction, pending, cause),
-                deadline_s=TRANSACTION_DEADLINE_S,
-            )
+            settled = await self._settle_as_failed(pending, cause)
         except SettlementUnknown:
             self._pending.remove(pending)  # Its waiter asks, or aborts it.
         else:
             await self.announce([settled])
+
+    async def _settle_as_failed(self, pending: PendingSeal, cause: str) -> Settled:
+        """Settle it, whatever in it is poison: those behind it must not wait."""
+        try:
+            return await self._database.run(
+                lambda transaction: settle_as_failed(transaction, pending, cause),
+                deadline_s=TRANSACTION_DEADLINE_S,
+            )
+        except SettlementUnknown:
+            raise
+        except Exception as error:
+            if isinstance(error, FileFluxError) and error.retriable:
+                raise
+            log.exception("a poison seal's accepted uploads stay accepted")
+        return await self._database.run(
+            lambda transaction: settle_as_failed(transaction, pending, cause, ends_accepted=False),
+            deadline_s=TRANSACTION_DEADLINE_S,
+        )
 
 
 def _check(seals: Sequence[PendingSeal], commits: Sequence[HeldCommit]) -> None:

@@ -184,8 +184,13 @@ def _settlement(pending: PendingSeal, outcomes: tuple[Outcome, ...], clock_us: i
     )
 
 
-async def settle_as_failed(transaction: Transaction, pending: PendingSeal, detail: str) -> Settled:
-    """Settle a seal whose changes cannot be applied, unless it is settled already."""
+async def settle_as_failed(
+    transaction: Transaction, pending: PendingSeal, detail: str, *, ends_accepted: bool = True
+) -> Settled:
+    """Settle a seal whose changes cannot be applied, unless it is settled already.
+
+    `ends_accepted`: its accepted uploads are over, too; that records some of what may be poison.
+    """
     seal = pending.seal
     stands = (await transaction.load_settlements([seal.seal_id])).get(seal.seal_id)
     if stands is not None:
@@ -196,6 +201,7 @@ async def settle_as_failed(transaction: Transaction, pending: PendingSeal, detai
         aborted=False,
         settled_us=await transaction.clock_us(),
     )
-    await end_accepted(transaction, seal.changes)
+    if ends_accepted:
+        await end_accepted(transaction, seal.changes)
     await transaction.store_settlements([settlement])
     return Settled(pending, settlement, "failed")

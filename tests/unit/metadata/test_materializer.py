@@ -378,6 +378,29 @@ async def test_an_accepted_upload_whose_seal_is_poison_ends_with_an_error(
     assert await world.version_of(b"a") is None
 
 
+async def test_a_poison_seal_whose_accepted_uploads_cannot_end_settles_all_the_same(
+    memory: MemoryWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nothing behind it would ever be applied, whoever is started again."""
+
+    def apply_failed(*_: object) -> None:
+        raise ValueError("the poison is in what is recorded, too")
+
+    world = memory.world
+    monkeypatch.setattr("fileflux.metadata.failed_async.apply_failed", apply_failed)
+    one = await world.materializer(fetch_wait_s=QUICK_S)
+    put = replace(world.maker.put(world.bucket, b"a"), is_async=True)
+    await DirectWriter(memory.database, rng=random.Random(1)).submit(world.maker.accept(put))
+    seal = await world.seal([put])
+    foreign = Manifest((*put.manifest.chunks, world.maker.chunks(10).chunks[0]))
+    seal = replace(seal, changes=(replace(put, manifest=foreign),))
+    await world.emit(seal)
+    await world.confirm(seal, A)
+    await _steps(memory, one)
+
+    assert await world.statuses(seal) == ["Failed"]
+
+
 async def test_a_materializer_that_finds_everything_poisonous_stops(memory: MemoryWorld) -> None:
     world = memory.world
     one = await world.materializer(fetch_wait_s=QUICK_S)
