@@ -59,7 +59,7 @@ class DiskSubject:
         self.store = self._node.store
 
     def fill_up(self) -> None:
-        self.store._reserve_bytes = 2**62
+        self.store._appender.reserve_bytes = 2**62
 
     async def close(self) -> None:
         await self._node.close()

@@ -8,29 +8,24 @@ got yet are held in memory and looked up first.
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from fileflux.core.checksum import Buffer
 from fileflux.core.clock import Clock
 from fileflux.core.errors import BundleCorrupt, NodeFenced, NodeFull, NoSuchBundle
 from fileflux.core.failpoints import failpoint
 from fileflux.core.ids import BundleId
 from fileflux.core.node_messages import DropItem, InventoryItem
 from fileflux.core.telemetry import (
-    NODE_APPEND_BUNDLES,
-    NODE_APPENDED_BYTES,
-    NODE_SYNC_SECONDS,
     get_logger,
 )
+from fileflux.storage_node.appender import Appender
 from fileflux.storage_node.ballast import Ballast
 from fileflux.storage_node.bundle_store import IncomingBundle
 from fileflux.storage_node.disk_threads import DiskThreads, Work
-from fileflux.storage_node.durable_files import NO_ROOM
-from fileflux.storage_node.extent_file import Disk, DiskFailed, ExtentFile
-from fileflux.storage_node.extent_format import EXTENT_SIZE_MAX, ExtentHeader, ExtentRow, encode_row
+from fileflux.storage_node.extent_file import Disk, DiskFailed
+from fileflux.storage_node.extent_format import EXTENT_SIZE_MAX
 from fileflux.storage_node.fence import Fence
 from fileflux.storage_node.identity import Dataset
 from fileflux.storage_node.index_database import (
@@ -71,16 +66,20 @@ class ExtentStore:
         self.epoch = recovered.epoch
         self._dataset = dataset
         self._database: IndexDatabase = recovered.database
-        self._extent: ExtentFile = recovered.extent
-        self._table = recovered.table
+        self._appender = Appender(
+            dataset,
+            recovered,
+            self._locate,
+            disk=disk,
+            clock=clock,
+            reserve_bytes=reserve_bytes,
+            extent_bytes_max=extent_bytes_max,
+        )
         self._threads = threads
         self._fence = fence
-        self._disk = disk
         self._clock = clock
         self._ballast = ballast
         self._has_ballast = False
-        self._reserve_bytes = reserve_bytes
-        self._extent_bytes_max = extent_bytes_max
         self._fresh: dict[BundleId, Location] = {}
         self._fresh_ends: dict[int, int] = {}
         self._position = _stored_position(recovered.database)
@@ -99,72 +98,12 @@ class ExtentStore:
             raise NodeFull("the index cannot be written")
         if not self._has_ballast:
             raise NodeFull("the room that starting needs is not there")
-        written = await self._run(Work.APPEND, partial(self._append, list(bundles)))
+        written = await self._run(Work.APPEND, partial(self._appender.append, list(bundles)))
         for bundle, at in written:
             self._fresh[bundle.bundle_id] = at
             self._fresh_ends[at.extent] = at.offset + at.length
             self._readers.remember(bundle.view, at)
         failpoint("node.after_index")
-
-    def _append(self, bundles: Sequence[IncomingBundle]) -> list[tuple[IncomingBundle, Location]]:
-        """In the appender's thread: write what is not held, sync once, never across two extents."""
-        fresh = {b.bundle_id: b for b in bundles if self._locate(b.bundle_id) is None}
-        if not fresh:
-            return []
-        total = sum(len(bundle.data) for bundle in fresh.values())
-        try:
-            self._check_room(total)
-            if self._table and self._extent.written_end + total > self._extent_bytes_max:
-                self._roll()
-            offsets = self._append_durably([bundle.data for bundle in fresh.values()])
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                raise NodeFull("the disk is full") from error
-            raise DiskFailed(f"the disk failed: {error}") from error
-        return [
-            (bundle, self._note(bundle, offset))
-            for bundle, offset in zip(fresh.values(), offsets, strict=True)
-        ]
-
-    def _append_durably(self, buffers: Sequence[Buffer]) -> list[int]:
-        failpoint("node.before_append")
-        offsets = self._extent.append(buffers)
-        failpoint("node.after_append")
-        started_s = time.monotonic()
-        self._extent.sync()
-        NODE_SYNC_SECONDS.observe(time.monotonic() - started_s)
-        NODE_APPEND_BUNDLES.observe(len(buffers))
-        failpoint("node.after_fsync")
-        return offsets
-
-    def _note(self, bundle: IncomingBundle, offset: int) -> Location:
-        length, (size, crc) = len(bundle.data), bundle.view.header.sealed
-        self._table += encode_row(ExtentRow(bundle.bundle_id, offset, length, size, crc))
-        NODE_APPENDED_BYTES.inc(length)
-        return Location(self._extent.number, offset, length, size, crc)
-
-    def _roll(self) -> None:
-        """Make the next extent, then seal this one: a failure in between leaves both readable."""
-        header = ExtentHeader(
-            number=self._extent.number + 1,
-            node_id=self._dataset.node_id,
-            epoch=self.epoch,
-            created_us=self._clock.now_us(),
-        )
-        following = ExtentFile.create(self._dataset.extents, header, self._disk)
-        try:
-            self._extent.seal(self._table)
-        finally:
-            self._extent.close()
-            self._extent, self._table = following, bytearray()
-
-    def _check_room(self, length: int) -> None:
-        free = self._free_bytes()
-        if free - length < self._reserve_bytes:
-            raise NodeFull(f"{free} bytes are free, {self._reserve_bytes} are kept in reserve")
-
-    def _free_bytes(self) -> int:
-        return self._disk.free_bytes(self._dataset.extents)
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -212,7 +151,8 @@ class ExtentStore:
 
     async def take_ballast(self) -> None:
         """Keep the room that a start needs, if it is there. Without it nothing is written."""
-        call = partial(self._ballast.take_back, self._free_bytes, self._reserve_bytes)
+        room = self._appender
+        call = partial(self._ballast.take_back, room.free_bytes, room.reserve_bytes)
         try:
             self._has_ballast = await self._run(Work.INDEX, call)
         except OSError as error:
@@ -259,7 +199,7 @@ class ExtentStore:
         self._readers.close()
         if not self._fence.disk_failed.is_set():
             with contextlib.suppress(NodeFenced):
-                await self._threads.run(Work.APPEND, lambda: self._extent.close())
+                await self._threads.run(Work.APPEND, self._appender.close)
         if not self._fence.disk_failed.is_set():
             self._database.close()
 

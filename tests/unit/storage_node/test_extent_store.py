@@ -127,7 +127,7 @@ def crash(node: OpenNode) -> None:
     """End as a killed process does: no checkpoint, files and lock just go."""
     node.store._readers.close()
     node.store._database.close()
-    node.store._extent.close()
+    node.store._appender.close()
     node.threads.close()
     node.dataset.release()
 
