@@ -6,14 +6,13 @@ the reader verifies: a node that checks its own bytes proves nothing about the w
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from fileflux.core.clock import Clock
 from fileflux.core.errors import (
     Corrupt,
-    FormatInvalid,
     Invalid,
     InvalidRange,
     NoSuchBundle,
@@ -33,7 +32,6 @@ from fileflux.core.node_api import (
 )
 from fileflux.core.node_messages import (
     INVENTORY_PAGE_MAX,
-    MESSAGE_BYTES_MAX,
     decode_drop,
     encode_inventory,
 )
@@ -41,6 +39,15 @@ from fileflux.core.telemetry import NODE_SENT_BYTES, get_logger
 from fileflux.storage_node.bundle_store import BundleStore, StoredBundle
 from fileflux.storage_node.fence import Fence
 from fileflux.storage_node.inventory import InventoryReading
+from fileflux.storage_node.requests import (
+    Receive,
+    Scope,
+    Send,
+    header_of,
+    parse_range,
+    query_of,
+    read_body,
+)
 
 log = get_logger(__name__)
 
@@ -48,12 +55,8 @@ WHOLE_BYTES_MAX: Final = 256 * KIB
 """Up to here an answer is one read and one message; beyond, pieces of 1 MiB."""
 PIECE_BYTES: Final = MIB
 SEND_DEADLINE_S: Final = 30.0
-BODY_DEADLINE_S: Final = 30.0
 BUNDLES_PREFIX: Final = "/v1/bundles/"
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 _U32: Final = struct.Struct(">I")
 _SIGNATURE: Final = SIGNATURE_HEADER.lower().encode()
@@ -120,21 +123,21 @@ class NodeApp:
         promised = self._promised_body(scope)
         if promised is None:
             return _Answer(403, [])
-        body = await _read_body(receive) if method == "POST" else b""
+        body = await read_body(receive) if method == "POST" else b""
         if body_hash(body) != promised:
             return _Answer(403, [])
         if method == "POST" and path == DROP_PATH:
             await self._store.drop(decode_drop(body))
             return _Answer(204, [])
         if method == "GET" and path == INVENTORY_PATH:
-            return await self._inventory(_query(scope))
+            return await self._inventory(query_of(scope))
         if method in ("GET", "HEAD") and path.startswith(BUNDLES_PREFIX):
             return await self._bundle(scope, method, path.removeprefix(BUNDLES_PREFIX))
         return _Answer(404, [])
 
     def _promised_body(self, scope: Scope) -> str | None:
         """Return the hash of the body that was signed, None when the request is not."""
-        value = _header(scope, _SIGNATURE)
+        value = header_of(scope, _SIGNATURE)
         if value is None:
             return None
         target = scope["raw_path"].decode("latin-1")
@@ -152,7 +155,7 @@ class NodeApp:
             word, _, number = chunk_path.partition("/")
             if method != "GET" or word != "chunks" or not number.isdecimal():
                 return _Answer(404, [])
-            return self._slice(bundle, int(number), _query(scope))
+            return self._slice(bundle, int(number), query_of(scope))
         size, crc = bundle.view.header.sealed
         headers = [
             (SIZE_HEADER.lower().encode(), str(size).encode()),
@@ -161,7 +164,7 @@ class NodeApp:
         ]
         if method == "HEAD":
             return _Answer(204, headers)
-        return _whole(bundle, _header(scope, b"range"), headers)
+        return _whole(bundle, header_of(scope, b"range"), headers)
 
     def _slice(self, bundle: StoredBundle, number: int, query: dict[str, str]) -> _Answer:
         """Answer with a frame: count, checksums, then the blocks that hold the slice."""
@@ -228,49 +231,6 @@ def _whole(bundle: StoredBundle, range_text: str | None, headers: Headers) -> _A
     size = bundle.view.header.size
     if range_text is None:
         return _Answer(200, headers, source=(bundle, 0, size))
-    start, end = _parse_range(range_text, size)
+    start, end = parse_range(range_text, size)
     content_range = (b"content-range", f"bytes {start}-{end - 1}/{size}".encode())
     return _Answer(206, [*headers, content_range], source=(bundle, start, end - start))
-
-
-def _parse_range(text: str, size: int) -> tuple[int, int]:
-    """Return (start, end) of `bytes=a-b` or `bytes=a-`: the forms that our own readers use."""
-    unit, _, spec = text.partition("=")
-    first, _, last = spec.partition("-")
-    if unit != "bytes" or not first.isdecimal() or not (last.isdecimal() or not last):
-        raise InvalidRange("not a range that is served here")
-    start, end = int(first), min(size, int(last) + 1 if last else size)
-    if start >= end:
-        raise InvalidRange("beyond the bundle's end")
-    return start, end
-
-
-async def _read_body(receive: Receive) -> bytes:
-    pieces: list[bytes] = []
-    length = 0
-    async with asyncio.timeout(BODY_DEADLINE_S):
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise FormatInvalid("the sender went away")
-            pieces.append(message.get("body", b""))
-            length += len(pieces[-1])
-            if length > MESSAGE_BYTES_MAX:
-                raise FormatInvalid("a message of that size was never ours")
-            if not message.get("more_body", False):
-                return b"".join(pieces)
-
-
-def _header(scope: Scope, name: bytes) -> str | None:
-    for key, value in scope["headers"]:
-        if key == name:
-            text: str = value.decode("latin-1")
-            return text
-    return None
-
-
-def _query(scope: Scope) -> dict[str, str]:
-    """Our own queries are hexadecimal digits and numbers: nothing in them is encoded."""
-    text: str = scope["query_string"].decode("latin-1")
-    pairs = (pair.partition("=") for pair in text.split("&"))
-    return {name: value for name, _, value in pairs}
