@@ -15,7 +15,6 @@ from fileflux.core.changes import (
     CreateUser,
     DeleteKey,
     DeleteUser,
-    Outcome,
     SetKeyActive,
     SetNodeIntent,
 )
@@ -56,9 +55,11 @@ class Admin:
             password_hash=PasswordHasher().hash(password),
             **self._who(),
         )
-        await self._submit(change)
+        key, shown_key = self._new_key(user_id)
+        # Together: a user without a key would have to be deleted before it could be made again.
+        await self._submit(change, key)
         shown = {"password": password} if given is None else {}
-        return {"user": name, **shown, **await self._add_key(user_id)}
+        return {"user": name, **shown, **shown_key}
 
     async def delete_user(self, name: str) -> dict[str, Any]:
         user = await self._user(name)
@@ -67,7 +68,9 @@ class Admin:
 
     async def create_key(self, name: str) -> dict[str, Any]:
         user = await self._user(name)
-        return {"user": name, **await self._add_key(user.user_id)}
+        key, shown = self._new_key(user.user_id)
+        await self._submit(key)
+        return {"user": name, **shown}
 
     async def list_keys(self, name: str) -> dict[str, Any]:
         user = await self._user(name)
@@ -112,12 +115,12 @@ class Admin:
         await self._submit(change)
         return {"node": node_id, "intent": intent, "weight": weight}
 
-    async def _add_key(self, user_id: UserId) -> dict[str, str]:
+    def _new_key(self, user_id: UserId) -> tuple[CreateKey, dict[str, str]]:
+        """Return the change and what is shown of it, once."""
         access_key, secret_key = new_key_pair(self._rng)
         secret = encrypt_secret(self._master_key, access_key, secret_key)
         change = CreateKey(user_id=user_id, access_key=access_key, secret=secret, **self._who())
-        await self._submit(change)
-        return {"access_key": access_key, "secret_key": secret_key}
+        return change, {"access_key": access_key, "secret_key": secret_key}
 
     async def _user(self, name: str) -> UserRow:
         row = await self._metadata.reader.find_user(name)
@@ -131,11 +134,10 @@ class Admin:
             raise AdminRefused(f"there is no bucket {name}")
         return row
 
-    async def _submit(self, change: Change) -> Outcome:
-        outcome = await self._metadata.direct.submit(change)
-        if not outcome.ok:
-            raise AdminRefused(f"{outcome.status} {outcome.detail}".strip())
-        return outcome
+    async def _submit(self, *changes: Change) -> None:
+        for outcome in await self._metadata.direct.submit_together(*changes):
+            if not outcome.ok:
+                raise AdminRefused(f"{outcome.status} {outcome.detail}".strip())
 
     def _who(self) -> dict[str, Any]:
         upload_id = UploadId(new_id(self._rng))

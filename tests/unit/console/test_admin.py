@@ -6,18 +6,22 @@ import pytest
 from argon2 import PasswordHasher
 
 from fileflux.console.admin import Admin, AdminRefused
-from fileflux.core.changes import Change, CreateUser, Outcome
+from fileflux.core.changes import Change, CreateKey, CreateUser, Outcome
 
 
 class Direct:
-    """Takes every change."""
+    """Takes every change. `groups`: those that one transaction made."""
 
     def __init__(self) -> None:
-        self.changes: list[Change] = []
+        self.groups: list[tuple[Change, ...]] = []
 
-    async def submit(self, change: Change) -> Outcome:
-        self.changes.append(change)
-        return Outcome(upload_id=change.upload_id)
+    @property
+    def changes(self) -> list[Change]:
+        return [change for group in self.groups for change in group]
+
+    async def submit_together(self, *changes: Change) -> tuple[Outcome, ...]:
+        self.groups.append(changes)
+        return tuple(Outcome(upload_id=change.upload_id) for change in changes)
 
 
 @pytest.fixture
@@ -36,6 +40,14 @@ async def test_a_random_password_is_shown_and_is_the_users(direct: Direct) -> No
     assert isinstance(user, CreateUser)
     assert PasswordHasher().verify(user.password_hash, shown["password"])
     assert shown["secret_key"]
+
+
+async def test_a_user_and_its_first_key_are_made_together(direct: Direct) -> None:
+    await _admin(direct).create_user("alice", None)
+
+    assert [[type(change) for change in group] for group in direct.groups] == [
+        [CreateUser, CreateKey]
+    ]
 
 
 async def test_a_password_that_somebody_brought_is_not_shown_again(direct: Direct) -> None:
