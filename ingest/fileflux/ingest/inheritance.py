@@ -13,7 +13,14 @@ from typing import Final
 from fileflux.core.bundle_format import parse_header
 from fileflux.core.bundle_records import HEADER_SIZE_BYTES
 from fileflux.core.clock import Clock
-from fileflux.core.errors import Corrupt, EventInvalid, FileFluxError, FormatInvalid
+from fileflux.core.errors import (
+    Corrupt,
+    EventInvalid,
+    FileFluxError,
+    FormatInvalid,
+    NoSuchBundle,
+    Unavailable,
+)
 from fileflux.core.ids import BundleId, SealId
 from fileflux.core.telemetry import get_logger
 from fileflux.events.schema import UploadsSealed
@@ -133,12 +140,19 @@ class Heir:
 
     async def _serve_safely(self, inheritance: Inheritance, bundle_ids: Sequence[BundleId]) -> bool:
         """Return whether the bundles were served to their end. Accepted uploads need them not."""
-        try:
-            await self._serve(inheritance, bundle_ids)
-        except Exception:  # The boundary of bundles whose clients have gone.
-            log.exception("bundles of the dead are kept", incarnation=inheritance.incarnation.hex())
-            return False
-        return True
+        while True:
+            try:
+                await self._serve(inheritance, bundle_ids)
+            except Unavailable as error:
+                log.info("bundles of the dead wait", problem=str(error))
+                await self._clock.sleep(LOOK_S)
+            except Exception:  # The boundary of bundles whose clients have gone.
+                log.exception(
+                    "bundles of the dead are kept", incarnation=inheritance.incarnation.hex()
+                )
+                return False
+            else:
+                return True
 
     async def _serve(self, inheritance: Inheritance, bundle_ids: Sequence[BundleId]) -> None:
         """Return when no seal can need these bundles any more."""
@@ -172,6 +186,8 @@ class Heir:
                 reader = await self._host.open(inheritance.incarnation, bundle_id)
                 with closing(reader):
                     header = parse_header(await reader.read(0, HEADER_SIZE_BYTES))
+            except NoSuchBundle:
+                continue  # We looked before, and deleted it.
             except (FormatInvalid, Corrupt):
                 await inheritance.delete([bundle_id])
             else:

@@ -391,10 +391,12 @@ async def test_an_upload_that_cannot_be_driven_does_not_stop_the_others(
             assert ill in note
 
 
+@pytest.mark.parametrize("passes", [False, True])
 async def test_a_bundle_that_cannot_be_read_stops_no_accepted_upload(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, passes: bool
 ) -> None:
-    """It is somebody else's, whose connection died; its disk or bucket does not answer."""
+    """It is somebody else's, whose connection died; its disk is broken, or its bucket away."""
+    monkeypatch.setattr("fileflux.ingest.inheritance.LOOK_S", 0.01)
     async with open_world() as former:
         uploads = AsyncUploads(
             former.engine,
@@ -411,13 +413,15 @@ async def test_a_bundle_that_cannot_be_read_stops_no_accepted_upload(
 
         async with open_world(former=former) as world:
             former.pipeline.moods.clear()
-            real = MemoryHost.open
+            real, failures = MemoryHost.open, [Unavailable("no answer")] * 3
 
             async def read(
                 host: MemoryHost, incarnation: Incarnation, bundle_id: BundleId
             ) -> StagedReader:
-                if bundle_id == other:
-                    raise Unavailable("the disk does not answer")
+                if bundle_id == other and not passes:
+                    raise OSError("broken")
+                if bundle_id == other and failures:
+                    raise failures.pop()
                 return await real(host, incarnation, bundle_id)
 
             monkeypatch.setattr(MemoryHost, "open", read)
@@ -429,7 +433,7 @@ async def test_a_bundle_that_cannot_be_read_stops_no_accepted_upload(
             await heir.settle(inheritance)
 
             assert world.pipeline.async_states[outcome.upload_id] == "ok"
-            assert list(inheritance.bundle_ids) == [other]
+            assert list(inheritance.bundle_ids) == ([] if passes else [other])
 
 
 async def test_other_bundles_of_the_dead_are_served_until_their_seal_settles() -> None:
