@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import random
+import threading
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from fileflux.core.checksum import (
     S3_ALGORITHMS,
     THREAD_BYTES_MIN,
     Algorithm,
+    Buffer,
     DigestSet,
     composite_checksum,
     crc32c,
@@ -89,30 +91,48 @@ async def test_large_pieces_are_hashed_in_the_order_they_came() -> None:
     assert found[Algorithm.CRC64NVME] == _digest(Algorithm.CRC64NVME, whole)
 
 
-async def test_the_loop_goes_on_while_a_large_piece_is_hashed() -> None:
+def _gated(digests: DigestSet, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Let nothing be hashed before the gate opens."""
+    gate, hash_now = threading.Event(), digests._hash
+
+    def hash_later(pieces: list[Buffer]) -> None:
+        assert gate.wait(10), "the loop stands still"
+        hash_now(pieces)
+
+    monkeypatch.setattr(digests, "_hash", hash_later)
+    return gate
+
+
+async def test_the_loop_goes_on_while_a_large_piece_is_hashed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     digests = DigestSet([Algorithm.MD5])
-    await digests.update(bytes(64 * THREAD_BYTES_MIN))
-    finishing = asyncio.create_task(digests.finish())
-    turns = 0
-    while not finishing.done():
-        await asyncio.sleep(0)
-        turns += 1
-
-    assert turns > 10
-
-
-async def test_a_cancelled_update_loses_no_order() -> None:
-    digests = DigestSet([Algorithm.SHA256])
-    large = bytes(8 * THREAD_BYTES_MIN)
+    gate = _gated(digests, monkeypatch)
+    large = bytes(THREAD_BYTES_MIN)
     await digests.update(large)
-    waiting = asyncio.create_task(digests.update(large))
+    finishing = asyncio.create_task(digests.finish())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not finishing.done()
+    gate.set()
+
+    assert (await finishing)[Algorithm.MD5] == hashlib.md5(large, usedforsecurity=False).digest()
+
+
+async def test_a_cancelled_update_loses_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = DigestSet([Algorithm.SHA256])
+    gate = _gated(digests, monkeypatch)
+    first, second = (bytes([n]) * THREAD_BYTES_MIN for n in (1, 2))
+    await digests.update(first)
+    waiting = asyncio.create_task(digests.update(second))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    gate.set()
 
     found = await digests.finish()
-    assert found[Algorithm.SHA256] == hashlib.sha256(large + large).digest()
+    assert found[Algorithm.SHA256] == hashlib.sha256(first + second).digest()
 
 
 @given(st.sampled_from(FULL_OBJECT_ALGORITHMS), st.lists(st.binary(max_size=200), min_size=1))
