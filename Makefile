@@ -84,7 +84,21 @@ sqlcheck: setup ## CockroachDB's own parser, for the tests of our SQL (minutes t
 
 .PHONY: test
 test: lint clients sqlcheck ## The whole test suite, as CI runs it
-	$(PYTEST) -m "not large and not soak" $(ARGS)
+	@status=0; \
+	$(MAKE) --no-print-directory most-tests || status=1; \
+	$(MAKE) --no-print-directory --jobs=2 --output-sync --keep-going \
+		fault-sample client-suites || status=1; \
+	exit $$status
+
+# The last two wait for processes most of the time: side by side they take two thirds as long.
+.PHONY: most-tests fault-sample client-suites
+most-tests:
+	$(PYTEST) -m "not large and not soak" --ignore=tests/fault --ignore=tests/clients $(ARGS)
+fault-sample:
+	@echo "tests/fault and the clients' suites, side by side: several minutes of silence" >&2
+	$(PYTEST) tests/fault -m "not large and not soak" $(ARGS)
+client-suites:
+	$(PYTEST) tests/clients -m "not large and not soak" $(ARGS)
 	@$(MAKE) --no-print-directory s3-suite
 
 .PHONY: test-unit
