@@ -81,6 +81,16 @@ def number_blocks(
     return block, after, touched
 
 
+def block_of(stream: str, records: Sequence[NumberedRecord]) -> AuditBlock:
+    """Return the block that stores these records, one after another and at least one."""
+    pieces = [_BLOCK_VERSION, records[0].previous_hash]
+    for record in records:
+        size = len(record.payload)
+        pieces += (_FRAME.pack(record.stream, record.sequence, size), record.payload)
+    payload, last = b"".join(pieces), records[-1]
+    return AuditBlock(stream, records[0].position, len(records), payload, last.chain_hash)
+
+
 def streams_of(pending: Iterable[tuple[bytes, int, bytes]]) -> set[BucketId]:
     """Return the streams whose sequences `number_blocks` will need."""
     return {record.stream for _, _, payload in pending for record in unpack_pending(payload)}
@@ -232,6 +242,7 @@ __all__ = [
     "ChainFault",
     "ChainState",
     "NumberedRecord",
+    "block_of",
     "first_head",
     "next_hash",
     "number_blocks",

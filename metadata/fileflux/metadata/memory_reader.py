@@ -17,7 +17,15 @@ from fileflux.metadata.ports import (
     SealState,
     SequencerHead,
 )
-from fileflux.metadata.rows import BucketRow, KeyRow, ObjectRow, PartRow, UploadRow, UserRow
+from fileflux.metadata.rows import (
+    AUDITED_TABLES,
+    BucketRow,
+    KeyRow,
+    ObjectRow,
+    PartRow,
+    UploadRow,
+    UserRow,
+)
 
 
 class MemoryReader:
@@ -175,6 +183,11 @@ class MemoryReader:
         await self._statement()
         head: SequencerHead | None = self._tables.get("heads", (stream,))
         return head or first_head(stream)
+
+    async def holds_anything(self) -> bool:
+        await self._statement()
+        tables = (*AUDITED_TABLES, "audit_pending", "audit_blocks")
+        return any(self._tables.rows(table) for table in tables)
 
     async def pending_audit(self, *, limit: int) -> list[tuple[bytes, int, bytes]]:
         await self._statement()

@@ -279,6 +279,9 @@ class MetadataReader(Protocol):
 
     async def audit_head(self, stream: str) -> SequencerHead: ...
 
+    async def holds_anything(self) -> bool:
+        """Tell whether there is any audited row, or any audit record, numbered or pending."""
+
     async def pending_audit(self, *, limit: int) -> list[tuple[bytes, int, bytes]]:
         """(block id, stamp, payload) of every pending block, one snapshot, by (stamp, block id)."""
 

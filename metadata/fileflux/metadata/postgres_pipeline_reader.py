@@ -45,6 +45,9 @@ class PipelineReader(StatementReader):
         found = await self._fetch("audit_head", stream)
         return SequencerHead(*found[0].values()) if found else first_head(stream)
 
+    async def holds_anything(self) -> bool:
+        return bool((await self._fetch("holds_anything"))[0]["holds"])
+
     async def pending_audit(self, *, limit: int) -> list[tuple[bytes, int, bytes]]:
         found = await self._fetch("pending_audit", limit)
         return [(record["block_id"], record["stamp"], record["payload"]) for record in found]

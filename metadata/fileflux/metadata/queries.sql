@@ -544,6 +544,21 @@ ORDER BY first_position LIMIT $3::INT8;
 -- Where a stream set stands.
 SELECT stream, turn, next_position, chain_hash FROM sequencer_heads WHERE stream = $1::TEXT;
 
+-- holds_anything --
+-- Whether a database has been used: a rebuild wants an empty one.
+SELECT EXISTS (SELECT 1 FROM buckets)
+    OR EXISTS (SELECT 1 FROM objects)
+    OR EXISTS (SELECT 1 FROM versions)
+    OR EXISTS (SELECT 1 FROM uploads)
+    OR EXISTS (SELECT 1 FROM parts)
+    OR EXISTS (SELECT 1 FROM holders)
+    OR EXISTS (SELECT 1 FROM users)
+    OR EXISTS (SELECT 1 FROM access_keys)
+    OR EXISTS (SELECT 1 FROM nodes)
+    OR EXISTS (SELECT 1 FROM async_uploads)
+    OR EXISTS (SELECT 1 FROM audit_pending)
+    OR EXISTS (SELECT 1 FROM audit_blocks) AS holds;
+
 -- pending_audit --
 -- The pending blocks of one snapshot, in the order in which they are numbered.
 SELECT block_id, stamp, payload FROM audit_pending ORDER BY stamp, block_id LIMIT $1::INT8;

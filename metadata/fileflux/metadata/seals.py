@@ -104,6 +104,10 @@ class SealFacts:
             "epoch": bundle.epoch,
             "set": bundle.set_number,
             "nodes": list(bundle.nodes),
+            "size": bundle.size,
+            "crc": bundle.crc,
+            "size_class": int(bundle.size_class),
+            "wanted": accepted.seal.replicas,
         }
         commits = accepted.commits.get(bundle_id)
         if commits:

@@ -80,6 +80,10 @@ def test_a_record_says_where_the_bytes_lie_who_chose_it_and_when_they_got_there(
             "epoch": 4,
             "set": 2,
             "nodes": list(NODES),
+            "size": 100,
+            "crc": 7,
+            "size_class": 0,
+            "wanted": 3,
             "commits": [
                 {"node": NODES[1], "received_us": 11, "pulled_us": 12, "durable_us": 13},
             ],

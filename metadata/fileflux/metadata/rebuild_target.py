@@ -1,0 +1,148 @@
+"""Where a rebuild writes: an empty database, and how far it got.
+
+Each batch is one transaction that also moves the head of the stream set `rebuild`, by
+compare-and-set. So a rebuild that was killed goes on behind its last batch, and of two rebuilds
+into one database one stops. The head that the sequencer goes on from appears with the last step:
+until then the database is unfinished, and services refuse it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from fileflux.core.errors import Invalid, LaneLost
+from fileflux.core.ids import BucketId
+from fileflux.metadata.chain import ChainState, NumberedRecord, block_of, first_head, unpack_block
+from fileflux.metadata.ports import Database, MetadataReader, SequencerHead, Transaction
+from fileflux.metadata.replay_batch import ReplayBatch, data_of
+from fileflux.metadata.rows import Footprint, ReplicaRow, RowWrite, Writes
+from fileflux.metadata.sequencer import STREAM
+
+PROGRESS: Final = "rebuild"
+Work = Callable[[Transaction], Awaitable[bool]]
+TRANSACTION_DEADLINE_S: Final = 60.0
+"""A batch has some thousand rows, and nobody waits for it."""
+
+NOT_ALONE: Final = "somebody else writes into the database: is another rebuild running?"
+
+
+class RebuildRefused(Invalid):
+    """This cannot be rebuilt into that database. The message says what to do."""
+
+
+class RebuildTarget:
+    """`begin`, then `store` in order, then `finish`. Has no owner: it opens nothing."""
+
+    def __init__(self, database: Database, reader: MetadataReader, *, stream: str = STREAM) -> None:
+        self._database = database
+        self._reader = reader
+        self._stream = stream
+        self._progress = first_head(PROGRESS)
+
+    async def begin(self) -> SequencerHead:
+        """Return how far an earlier run got; raise RebuildRefused unless empty or unfinished."""
+        self._progress = await self._reader.audit_head(PROGRESS)
+        main = await self._reader.audit_head(self._stream)
+        if not self._progress.turn and (main.turn or await self._reader.holds_anything()):
+            raise RebuildRefused(
+                "the database is not empty, and a rebuild overwrites nothing: give an empty one "
+                "(CREATE DATABASE …) with --into"
+            )
+        if main.turn:
+            last = self._progress.next_position - 1
+            raise RebuildRefused(
+                f"the database is rebuilt already, up to position {last}: start FileFlux on it, or "
+                "give an empty one with --into"
+            )
+        return self._progress
+
+    async def sequences(self, streams: Sequence[BucketId]) -> dict[BucketId, int]:
+        """Return the next sequence of each stream that was stored."""
+        return await self._reader.bucket_sequences(streams)
+
+    async def store(
+        self,
+        batch: ReplayBatch,
+        rows: Sequence[RowWrite],
+        records: Sequence[NumberedRecord],
+        sequences: Mapping[BucketId, int],
+    ) -> None:
+        """Store a batch, its decoded rows and the records that made it, all or nothing.
+
+        `sequences`: the next one of every stream of these records. Raise RebuildRefused when
+        another rebuild writes into the same database.
+        """
+        before = self._progress
+        block = block_of(self._stream, records)
+        next_position = records[-1].position + 1
+        after = SequencerHead(PROGRESS, before.turn + 1, next_position, block.chain_hash)
+        written = {(row.table, row.key): row for row in rows}
+
+        async def work(transaction: Transaction) -> bool:
+            floors = list(batch.floors.values())
+            if batch.unnamed:
+                users = batch.unnamed_users()
+                found = await transaction.load_rows(
+                    Footprint(bucket_ids=batch.unnamed_buckets(), user_ids=users)
+                )
+                floors += batch.name_floors(found)
+            bundles = list(batch.bundles.values())
+            writes = Writes(stamp=batch.stamp, rows=written, floors=floors, bundles_live=bundles)
+            await transaction.move_head(before, after)
+            await transaction.store_writes(writes)
+            await transaction.store_replicas(list(batch.replicas.values()))
+            await transaction.number_pending([], block, sequences)
+            await transaction.add_usage(batch.usage)
+            return True
+
+        await self._run(work, after)
+        self._progress = after
+
+    async def store_replicas(self, replicas: Sequence[ReplicaRow]) -> None:
+        """Store what a node says that it holds. Twice is the same as once."""
+
+        async def work(transaction: Transaction) -> bool:
+            await transaction.store_replicas(replicas)
+            return True
+
+        async def ask_again() -> bool | None:
+            return None
+
+        await self._database.run(work, settled=ask_again, deadline_s=TRANSACTION_DEADLINE_S)
+
+    async def finish(self) -> SequencerHead:
+        """Give the sequencer its head; return it."""
+        done = self._progress
+        head = SequencerHead(self._stream, 1, done.next_position, done.chain_hash)
+
+        async def work(transaction: Transaction) -> bool:
+            await transaction.move_head(first_head(self._stream), head)
+            return True
+
+        await self._run(work, head)
+        return head
+
+    async def check_alone(self) -> None:
+        """Raise RebuildRefused when somebody else has stored something since `begin`."""
+        if await self._reader.audit_head(PROGRESS) != self._progress:
+            raise RebuildRefused(NOT_ALONE)
+
+    async def last_stamp(self) -> int:
+        """Return the stamp of the last record that is stored, 0 if there is none."""
+        last = self._progress.next_position - 1
+        blocks = await self._reader.audit_blocks(self._stream, last, limit=1)
+        found = [record for block in blocks for record in unpack_block(block)]
+        stamp: int = data_of(found[-1])["stamp"] if found else 0
+        return stamp
+
+    def state(self) -> ChainState:
+        """Return where the chain stands. Sequences are asked for as they are needed."""
+        return ChainState(self._progress.next_position, self._progress.chain_hash)
+
+    async def _run(self, work: Work, after: SequencerHead) -> None:
+        async def settled() -> bool | None:
+            return True if await self._reader.audit_head(after.stream) == after else None
+
+        try:
+            await self._database.run(work, settled=settled, deadline_s=TRANSACTION_DEADLINE_S)
+        except LaneLost as error:
+            raise RebuildRefused(NOT_ALONE) from error

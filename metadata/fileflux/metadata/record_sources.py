@@ -1,0 +1,152 @@
+"""Where numbered records come from: the database, the topic, or a file. A rebuild sees one port.
+
+A file holds JSON lines, a record each, as a CloudEvent in JSON structured mode: the members of the
+stored record, and beside them the numbers that travel in a topic's headers:
+
+    position   number   place in the stream set, from 1 without gaps
+    stream     32 hex   the bucket's id; zeros: what belongs to no bucket
+    sequence   number   place among the stream's records, from 1 without gaps
+    prevhash   64 hex   h(n-1)
+
+Without these four, a line encoded again is the stored record to the byte; the chain proves it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import orjson
+
+from fileflux.core.errors import EventInvalid, Invalid
+from fileflux.core.ids import BucketId
+from fileflux.events.audit import AuditStream, last_event
+from fileflux.events.ports import EventSource
+from fileflux.metadata.audit_log import BLOCKS_PER_READ, numbered
+from fileflux.metadata.chain import NumberedRecord, unpack_block
+from fileflux.metadata.ports import MetadataReader
+from fileflux.metadata.sequencer import STREAM
+
+NUMBERS: Final = ("position", "stream", "sequence", "prevhash")
+LINE_BYTES_MAX: Final = 64 << 20
+"""A record of 10,000 parts has some megabytes; what is longer is another file."""
+RECORDS_PER_FETCH: Final = 2_000
+LINES_PER_READ: Final = 500
+
+Runs = AsyncIterator[Sequence[NumberedRecord]]
+
+
+class RecordSource(Protocol):
+    """Gives the audit stream from a position on, in order, each record once."""
+
+    def read(self, position: int) -> Runs:
+        """Yield the records from `position` on, in runs, until those that were there at the start.
+
+        Raise EventInvalid for what is no record, AuditGap or Unavailable when some cannot be had.
+        """
+
+    async def end(self) -> int | None:
+        """Return the position behind the last record; None: nobody knows before it is read."""
+
+
+class DatabaseRecords:
+    """What a database has numbered."""
+
+    def __init__(self, reader: MetadataReader, *, stream: str = STREAM) -> None:
+        self._reader = reader
+        self._stream = stream
+
+    async def read(self, position: int) -> Runs:
+        end = await self.end()
+        while position < end:
+            blocks = await self._reader.audit_blocks(self._stream, position, limit=BLOCKS_PER_READ)
+            if not blocks:
+                raise Invalid(f"the database has no record at position {position}")
+            for block in blocks:
+                records = [r for r in unpack_block(block) if position <= r.position < end]
+                if records:
+                    position = records[-1].position + 1
+                    yield records
+
+    async def end(self) -> int:
+        return (await self._reader.audit_head(self._stream)).next_position
+
+
+class TopicRecords:
+    """What the topic holds. `source` reads partition 0 of the audit topic."""
+
+    def __init__(self, source: EventSource) -> None:
+        self._source = source
+
+    async def read(self, position: int) -> Runs:
+        end = await self.end()
+        if position >= end:
+            return
+        stream = AuditStream(self._source)
+        await stream.seek(position)
+        while position < end:
+            events = await stream.fetch(max_records=RECORDS_PER_FETCH)
+            records = [numbered(event) for event in events if event.position < end]
+            if records:
+                position = records[-1].position + 1
+                yield records
+
+    async def end(self) -> int:
+        last = await last_event(self._source)
+        return 1 if last is None else last.position + 1
+
+
+class FileRecords:
+    """What an export wrote."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def read(self, position: int) -> Runs:
+        with self._path.open("rb") as file:
+            number = 0
+            while lines := await asyncio.to_thread(_some_lines, file):
+                records = [record_of_line(line, number + n) for n, line in enumerate(lines, 1)]
+                number += len(lines)
+                wanted = [record for record in records if record.position >= position]
+                if wanted:
+                    yield wanted
+
+    async def end(self) -> int | None:
+        return None
+
+
+def _some_lines(file: Any) -> list[bytes]:
+    lines: list[bytes] = []
+    while len(lines) < LINES_PER_READ and (line := file.readline(LINE_BYTES_MAX)):
+        lines.append(line)
+    return lines
+
+
+def line_of_record(record: NumberedRecord) -> bytes:
+    """Return the line of a file that `record_of_line` reads, with its line feed."""
+    numbers = {
+        "position": record.position,
+        "stream": record.stream.hex(),
+        "sequence": record.sequence,
+        "prevhash": record.previous_hash.hex(),
+    }
+    return orjson.dumps(
+        {**orjson.loads(record.payload), **numbers}, option=orjson.OPT_APPEND_NEWLINE
+    )
+
+
+def record_of_line(line: bytes, number: int) -> NumberedRecord:
+    """Return the record of line `number`; raise EventInvalid for anything else."""
+    try:
+        event = orjson.loads(line)
+        position, stream, sequence, previous = (event.pop(name) for name in NUMBERS)
+        return NumberedRecord(
+            position=int(position),
+            stream=BucketId(bytes.fromhex(stream)),
+            sequence=int(sequence),
+            previous_hash=bytes.fromhex(previous),
+            payload=orjson.dumps(event),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise EventInvalid(f"line {number} is no exported audit record: {error!r}") from error

@@ -1,0 +1,281 @@
+"""A rebuild ends where the original stood, or says why it cannot."""
+
+import asyncio
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.model.metadata_changes import NODES, Maker
+from tests.model.rebuild_world import (
+    GivenRecords,
+    audited,
+    export,
+    number,
+    put_sealed,
+    rebuild,
+    records_of,
+    storm,
+    write,
+)
+
+from fileflux.core.clock import ManualClock
+from fileflux.core.errors import AuditGap, EventInvalid
+from fileflux.events.memory import MemoryBroker
+from fileflux.events.ports import EventSource
+from fileflux.events.topics import AUDIT
+from fileflux.metadata.audit_publisher import AuditPublisher
+from fileflux.metadata.chain import NumberedRecord
+from fileflux.metadata.memory import MemoryDatabase, MemoryFaults
+from fileflux.metadata.memory_reader import MemoryReader
+from fileflux.metadata.rebuild import Progress, StreamBroken, Until, parse_until
+from fileflux.metadata.rebuild_target import RebuildRefused
+from fileflux.metadata.record_sources import DatabaseRecords, FileRecords, TopicRecords
+from fileflux.metadata.replay_batch import data_of
+from fileflux.metadata.sequencer import STREAM
+
+
+async def history(seed: int = 1, *, count: int = 40) -> tuple[MemoryDatabase, list[NumberedRecord]]:
+    database = MemoryDatabase()
+    await storm(database, MemoryReader(database), seed=seed, count=count)
+    return database, await records_of(MemoryReader(database))
+
+
+async def topic_of(reader: MemoryReader) -> tuple[MemoryBroker, EventSource]:
+    """Publish what a database has numbered; return the broker and a source of the topic."""
+    clock = ManualClock()
+    broker = MemoryBroker(clock=clock)
+    await broker.ensure_topics()
+    source = await broker.source([(AUDIT, 0)])
+    publisher = AuditPublisher(
+        reader=reader,
+        broker=broker,
+        publisher=await broker.safe_publisher(),
+        source=source,
+        clock=clock,
+        stream=STREAM,
+    )
+    await publisher.publish(await reader.audit_head(STREAM))
+    return broker, source
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 1 << 32), batch=st.integers(1, 40), run=st.integers(1, 40))
+async def test_any_sequence_of_operations_rebuilds_to_the_same_state(
+    seed: int, batch: int, run: int
+) -> None:
+    """I9. Rows, floors, usage and sequences, wherever the batches end."""
+    original, records = await history(seed)
+    made = MemoryDatabase()
+    done = await rebuild(GivenRecords(records, run=run), made, records_per_batch=batch)
+
+    assert audited(made) == audited(original)
+    assert (done.records, done.position) == (len(records), len(records))
+    assert await records_of(MemoryReader(made)) == records
+    ours, theirs = [await MemoryReader(d).audit_head(STREAM) for d in (made, original)]
+    assert replace(ours, turn=0) == replace(theirs, turn=0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1 << 32))
+async def test_a_rebuild_until_a_position_is_the_past_to_the_row(seed: int) -> None:
+    _, records = await history(seed)
+    position = random.Random(seed).randrange(1, len(records) + 1)
+    replayed, until = MemoryDatabase(), MemoryDatabase()
+    await rebuild(GivenRecords(records[:position]), replayed)
+    await rebuild(GivenRecords(records), until, until=Until(position=position))
+
+    assert audited(until) == audited(replayed)
+
+
+async def test_a_rebuild_until_a_time_stops_before_the_first_later_change() -> None:
+    _, records = await history()
+    stamps = [data_of(record)["stamp"] for record in records]
+    middle = stamps[len(stamps) // 2]
+    made = MemoryDatabase()
+    done = await rebuild(GivenRecords(records), made, until=Until(at_us=middle))
+
+    assert stamps[done.position - 1] <= middle < stamps[done.position]
+
+
+async def test_the_topic_the_database_and_a_file_rebuild_the_same(tmp_path: Path) -> None:
+    original, records = await history()
+    reader = MemoryReader(original)
+    _, source = await topic_of(reader)
+    sources = (
+        TopicRecords(source),
+        DatabaseRecords(reader),
+        FileRecords(export(tmp_path / "audit.jsonl", records)),
+    )
+    for one in sources:
+        made = MemoryDatabase()
+        await rebuild(one, made)
+        assert audited(made) == audited(original), one
+
+
+async def test_a_stopped_rebuild_goes_on_where_it_was() -> None:
+    original, records = await history()
+    made = MemoryDatabase()
+    with pytest.raises(ConnectionError):
+        await rebuild(GivenRecords(records, breaks_after=3), made, records_per_batch=7)
+    seen: list[Progress] = []
+    done = await rebuild(GivenRecords(records), made, report=seen.append)
+
+    assert audited(made) == audited(original)
+    assert 0 < done.records < len(records)
+    assert seen[-1] == Progress(len(records), len(records))
+
+
+async def test_commits_that_fail_or_whose_answer_is_lost_apply_once() -> None:
+    original, records = await history()
+    made = MemoryDatabase(
+        faults=MemoryFaults(
+            rng=random.Random(3), serialization_failures=0.05, ambiguous_commits=0.4
+        )
+    )
+    await rebuild(GivenRecords(records), made, records_per_batch=5)
+
+    assert audited(made) == audited(original)
+
+
+async def test_a_database_that_is_in_use_is_refused() -> None:
+    used, records = await history()
+    with pytest.raises(RebuildRefused, match="not empty"):
+        await rebuild(GivenRecords(records), used)
+    started = MemoryDatabase()
+    await write(started, Maker(1).user())
+    with pytest.raises(RebuildRefused, match="not empty"):
+        await rebuild(GivenRecords(records), started)
+
+
+async def test_a_database_that_is_rebuilt_already_is_refused() -> None:
+    _, records = await history()
+    made = MemoryDatabase()
+    await rebuild(GivenRecords(records), made)
+    with pytest.raises(RebuildRefused, match="rebuilt already"):
+        await rebuild(GivenRecords(records), made)
+
+
+def _damage(records: list[NumberedRecord], kind: str, at: int) -> list[NumberedRecord]:
+    damaged = list(records)
+    if kind == "missing":
+        del damaged[at]
+    elif kind == "changed":
+        payload = damaged[at].payload.replace(b'"ada"', b'"eve"')
+        damaged[at] = replace(damaged[at], payload=payload)
+    elif kind == "swapped":
+        damaged[at], damaged[at + 1] = damaged[at + 1], damaged[at]
+    elif kind == "resequenced":
+        damaged[at] = replace(damaged[at], sequence=damaged[at].sequence + 1)
+    return damaged
+
+
+@pytest.mark.parametrize("kind", ["missing", "changed", "swapped", "resequenced"])
+async def test_a_broken_chain_stops_the_rebuild_at_its_position(kind: str) -> None:
+    _, records = await history()
+    for at in range(1, len(records) - 2, 5):
+        made = MemoryDatabase()
+        damaged = GivenRecords(_damage(records, kind, at))
+        with pytest.raises(StreamBroken, match=rf"position ({at + 1}|{at + 2})\D"):
+            await rebuild(damaged, made, records_per_batch=4)
+        head = await MemoryReader(made).audit_head(STREAM)
+        assert head.turn == 0, "nobody starts on what is unfinished"
+
+
+async def test_another_stream_cannot_continue_a_rebuild() -> None:
+    _, ours = await history(1)
+    _, theirs = await history(2)
+    made = MemoryDatabase()
+    with pytest.raises(ConnectionError):
+        await rebuild(GivenRecords(ours, breaks_after=2), made, records_per_batch=7)
+    with pytest.raises(StreamBroken):
+        await rebuild(GivenRecords(theirs), made)
+
+
+@pytest.mark.parametrize(
+    ("until", "why"),
+    [
+        (Until(position=100_000), "ends at position"),
+        (Until(at_us=1), "nothing to rebuild.*before --until"),
+        (Until(at_us=9_999_999_999_999_999), "in the future"),
+    ],
+)
+async def test_an_until_that_cannot_be_reached_is_refused(until: Until, why: str) -> None:
+    _, records = await history()
+    with pytest.raises(RebuildRefused, match=why):
+        await rebuild(GivenRecords(records), MemoryDatabase(), until=until)
+
+
+async def test_an_until_that_an_earlier_run_has_passed_is_refused() -> None:
+    _, records = await history()
+    made = MemoryDatabase()
+    with pytest.raises(ConnectionError):
+        await rebuild(GivenRecords(records, breaks_after=4), made, records_per_batch=7)
+    early = data_of(records[2])["stamp"]
+    for until in (Until(position=3), Until(at_us=early)):
+        with pytest.raises(RebuildRefused, match="already"):
+            await rebuild(GivenRecords(records), made, until=until)
+
+
+@pytest.mark.parametrize("text", ["0", "yesterday", "2026-03-01T12:00:00", "-4", "", "12:00Z"])
+def test_what_is_no_position_and_no_time_is_said_so(text: str) -> None:
+    with pytest.raises(ValueError, match=r"position|positions"):
+        parse_until(text)
+
+
+def test_an_until_is_a_position_or_a_time() -> None:
+    assert parse_until("1200") == Until(position=1200)
+    assert parse_until("2026-03-01T12:00:00Z") == Until(at_us=1_772_366_400_000_000)
+    assert parse_until("2026-03-01T13:00:00.25+01:00") == Until(at_us=1_772_366_400_250_000)
+
+
+async def test_an_empty_stream_is_nothing_to_rebuild() -> None:
+    with pytest.raises(RebuildRefused, match="nothing to rebuild"):
+        await rebuild(GivenRecords([]), MemoryDatabase())
+
+
+async def test_a_file_of_something_else_is_named_by_its_line(tmp_path: Path) -> None:
+    _, records = await history()
+    path = export(tmp_path / "audit.jsonl", records)
+    path.write_bytes(path.read_bytes() + b'{"position": 1}\n')
+    with pytest.raises(EventInvalid, match=f"line {len(records) + 1} "):
+        await rebuild(FileRecords(path), MemoryDatabase())
+
+
+async def test_of_two_rebuilds_into_one_database_one_stops() -> None:
+    original, records = await history()
+    made = MemoryDatabase()
+    both = [rebuild(GivenRecords(records), made, records_per_batch=size) for size in (3, 5)]
+    ends = await asyncio.gather(*both, return_exceptions=True)
+
+    assert sorted(type(end).__name__ for end in ends) == ["RebuildRefused", "Rebuilt"]
+    assert audited(made) == audited(original)
+
+
+async def test_the_replicas_and_bundles_that_records_name_come_along() -> None:
+    original = MemoryDatabase()
+    maker = Maker(5)
+    bucket = maker.bucket()
+    await write(original, maker.user(), bucket)
+    await put_sealed(original, maker, bucket, b"a", b"b")
+    await number(original, MemoryReader(original))
+    made = MemoryDatabase()
+    await rebuild(GivenRecords(await records_of(MemoryReader(original))), made)
+
+    bundles = made.tables.rows("bundles")
+    assert {key: replace(row, at_us=0) for key, row in bundles.items()} == {
+        key: replace(row, at_us=0) for key, row in original.tables.rows("bundles").items()
+    }
+    assert {node for _, node in made.tables.rows("replicas")} == set(NODES)
+    for row in made.tables.rows("replicas").values():
+        assert (row.size, row.crc) == (bundles[(row.bundle_id,)].size, 7)
+
+
+async def test_a_topic_without_its_beginning_is_a_gap() -> None:
+    original, _ = await history()
+    broker, source = await topic_of(MemoryReader(original))
+    await broker.drop_records(AUDIT, 0, 3)
+    with pytest.raises(AuditGap, match="position 1"):
+        await rebuild(TopicRecords(source), MemoryDatabase())
