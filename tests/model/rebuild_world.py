@@ -56,7 +56,14 @@ async def number(database: Database, reader: MetadataReader, *, blocks: int = 1_
         await database.run(work)
 
 
-async def storm(database: Database, reader: MetadataReader, *, seed: int, count: int = 60) -> None:
+async def storm(
+    database: Database,
+    reader: MetadataReader,
+    *,
+    seed: int,
+    count: int = 60,
+    numbers: bool = True,
+) -> None:
     """Write random changes, all kinds, in batches, and number them now and then."""
     rng = random.Random(seed)
     maker, drawn = Maker(seed + 1), Storm(rng)
@@ -64,9 +71,10 @@ async def storm(database: Database, reader: MetadataReader, *, seed: int, count:
     await write(database, maker.user("ben", maker.id()), maker.user("eve", maker.id()))
     for size in batches(rng, count):
         await write(database, *(drawn.change()[0] for _ in range(size)))
-        if rng.random() < 0.2:
+        if numbers and rng.random() < 0.2:
             await number(database, reader, blocks=rng.randrange(1, 6))
-    await number(database, reader)
+    if numbers:
+        await number(database, reader)
 
 
 async def put_sealed(database: Database, maker: Maker, bucket: Any, *keys: bytes) -> None:

@@ -13,6 +13,8 @@ from fileflux.console.command_help import EXIT_CODES
 from fileflux.console.commands_admin import app as admin_app
 from fileflux.console.commands_audit import app as audit_app
 from fileflux.console.commands_audit import trace
+from fileflux.console.commands_history import diff, digest
+from fileflux.console.commands_rebuild import rebuild
 
 app = typer.Typer(
     name="fileflux",
@@ -30,6 +32,9 @@ app.command("version", epilog=EXIT_CODES)(commands_run.version)
 app.add_typer(admin_app, name="admin")
 app.add_typer(audit_app, name="audit")
 app.command("trace", epilog=EXIT_CODES)(trace)
+app.command("rebuild", epilog=EXIT_CODES)(rebuild)
+app.command("digest", epilog=EXIT_CODES)(digest)
+app.command("diff", epilog=EXIT_CODES)(diff)
 
 
 def main() -> None:

@@ -102,6 +102,7 @@ class Cluster:
                 database_url=self.backends.database_url,
                 kafka_bootstrap_servers=self.backends.kafka_bootstrap_servers,
                 master_key=self.credentials.master_key,
+                cluster_secret=self.credentials.cluster_secret,
             ),
         )
         with step("metadata schema", self._on_step):

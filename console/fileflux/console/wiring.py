@@ -34,6 +34,7 @@ class Surroundings:
     database_url: str = field(repr=False)
     kafka_bootstrap_servers: str
     master_key: str = field(repr=False)
+    cluster_secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +56,31 @@ def write_surroundings(run_dir: Path, found: Surroundings) -> None:
 
 def find_surroundings(data_dir: Path) -> Surroundings:
     """The environment's, completed by the file of a `dev` on `data_dir`; raise NoSurroundings."""
-    stored = _read(data_dir / "run" / FILE_NAME)
-    found = {
-        "database_url": os.environ.get("DATABASE_URL") or stored.get("database_url"),
-        "kafka_bootstrap_servers": os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-        or stored.get("kafka_bootstrap_servers"),
-        "master_key": os.environ.get("FILEFLUX_MASTER_KEY") or stored.get("master_key"),
-    }
-    missing = [name for name, value in found.items() if not value]
+    found = known_surroundings(data_dir)
+    needed = ("database_url", "kafka_bootstrap_servers", "master_key")
+    missing = [name for name in needed if not getattr(found, name)]
     if missing:
         raise NoSurroundings(
             f"{', '.join(missing)} unknown: start `fileflux dev --data-dir {data_dir}`, or set "
             "DATABASE_URL, KAFKA_BOOTSTRAP_SERVERS and FILEFLUX_MASTER_KEY."
         )
-    return Surroundings(**{name: str(value) for name, value in found.items()})
+    return found
+
+
+def known_surroundings(data_dir: Path) -> Surroundings:
+    """The same, with an empty text for what nobody says."""
+    stored = _read(data_dir / "run" / FILE_NAME)
+    variables = {
+        "database_url": "DATABASE_URL",
+        "kafka_bootstrap_servers": "KAFKA_BOOTSTRAP_SERVERS",
+        "master_key": "FILEFLUX_MASTER_KEY",
+        "cluster_secret": "FILEFLUX_CLUSTER_SECRET",
+    }
+    found = {
+        name: os.environ.get(variable) or stored.get(name) or ""
+        for name, variable in variables.items()
+    }
+    return Surroundings(**found)
 
 
 @asynccontextmanager

@@ -39,6 +39,7 @@ from fileflux.ingest.settings import IngestSettings
 from fileflux.ingest.staging_opening import OpenStaging, open_settings_staging
 from fileflux.metadata.direct import DirectWriter
 from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
+from fileflux.metadata.rebuild_target import refuse_unfinished
 from fileflux.metadata.settle import SealAborter
 from fileflux.placement.map_view import MapView
 
@@ -93,6 +94,7 @@ async def run_worker(settings: IngestSettings, stopping: asyncio.Event, *, share
         inheriting = asyncio.create_task(heir.run(), name="inherit from the dead")
         stack.callback(inheriting.cancel)
         deps = _dependencies(parts, engine, uploads)
+        await refuse_unfinished(parts.store.reader)
         root_secret = settings.root_secret_key.get_secret_value()
         await ensure_root(deps, settings.root_access_key, root_secret)
         await _serve(

@@ -35,6 +35,7 @@ from fileflux.metadata.postgres import (
     PostgresReader,
     open_connections,
 )
+from fileflux.metadata.rebuild_target import refuse_unfinished
 from fileflux.metadata.sequencer import Sequencer, SequencerDependencies
 from fileflux.metadata.settings import (
     BothSettings,
@@ -135,6 +136,7 @@ async def _connect(settings: MetadataSettings) -> Connections:
     connection = await connections.take()
     await check_version(connection)
     await connections.give_back(connection)
+    await refuse_unfinished(PostgresReader(connections))
     return connections
 
 

@@ -143,7 +143,7 @@ async def trace(
     if found.row is None:
         return None
     wanted = found.row.version_id.hex().encode()
-    start = await _position_before(reader, stream, found.row.stamp - CLOCK_SLACK_US)
+    start = await position_before(reader, stream, found.row.stamp - CLOCK_SLACK_US)
     async for candidate in read_database(reader, first_position=start, stream=stream):
         if wanted in candidate.payload and (
             record := _made(candidate.payload, found.row.version_id)
@@ -166,7 +166,7 @@ async def _pending_trace(reader: MetadataReader, version_id: bytes) -> Trace | N
     return None
 
 
-async def _position_before(reader: MetadataReader, stream: str, stamp: int) -> int:
+async def position_before(reader: MetadataReader, stream: str, stamp: int) -> int:
     """Return a position whose record, and all before it, have a smaller stamp."""
     low, high = FIRST_POSITION, (await reader.audit_head(stream)).next_position
     while high - low > 1:

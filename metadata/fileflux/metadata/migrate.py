@@ -73,6 +73,23 @@ async def migrate(dsn: str, *, rng: random.Random, deadline_s: float = 120.0) ->
         raise MetadataBusy(f"the database could not be migrated: {error}") from error
 
 
+async def is_used(dsn: str) -> bool:
+    """Tell whether a database holds anything of FileFlux's; raise MetadataBusy.
+
+    Ask before migrating a database that should be empty, and may be the wrong one.
+    """
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    except LOST as error:
+        raise MetadataBusy(f"the database cannot be reached: {error}") from error
+    try:
+        return bool(await connection.fetchval(statement("holds_anything")))
+    except asyncpg.UndefinedTableError:
+        return False
+    finally:
+        await connection.close(timeout=CONNECT_TIMEOUT_S)
+
+
 async def check_version(connection: Connection) -> None:
     """Raise Invalid with what to do unless the database has exactly this software's tables."""
     try:

@@ -597,6 +597,67 @@ WHERE table_name IN ('access_keys', 'buckets', 'objects', 'users')
     AND key >= $1::BYTEA AND key < $2::BYTEA AND stamp < $3::INT8
 RETURNING 1;
 
+-- page_pending --
+-- How many transactions wait for their numbers: rows that no numbered record tells of yet.
+SELECT count(*) AS waiting FROM audit_pending;
+
+-- page_buckets --
+-- Whole rows in the order of their keys' bytes, behind one: for digests and comparisons.
+SELECT bucket_id, name, owner_id, storage_class, created_us, config, row_stamp
+FROM buckets WHERE bucket_id > $1::BYTEA
+ORDER BY bucket_id LIMIT $2::INT8;
+
+-- page_objects --
+-- Whole rows in the order of their keys' bytes, behind one: for digests and comparisons.
+SELECT bucket_id, key, version_id, stamp, row_stamp, size, etag, meta, manifest, content_id,
+    storage_class, shared
+FROM objects WHERE (bucket_id, key) > ($1::BYTEA, $2::BYTEA)
+ORDER BY bucket_id, key LIMIT $3::INT8;
+
+-- page_uploads --
+-- Whole rows in the order of their keys' bytes, behind one: for digests and comparisons.
+SELECT upload_id, bucket_id, key, meta, storage_class, checksum_algorithm, checksum_type,
+    created_us, state, owner_id, row_stamp, outcome
+FROM uploads WHERE upload_id > $1::BYTEA
+ORDER BY upload_id LIMIT $2::INT8;
+
+-- page_parts --
+-- Whole rows in the order of their keys' bytes, behind one: for digests and comparisons.
+SELECT upload_id, part_number, size, etag, meta, manifest, content_id, modified_us, row_stamp,
+    shared
+FROM parts WHERE (upload_id, part_number) > ($1::BYTEA, $2::INT8)
+ORDER BY upload_id, part_number LIMIT $3::INT8;
+
+-- page_holders --
+-- Whole rows in the order of their keys' bytes, behind one: for digests and comparisons.
+SELECT content_id, holder, row_stamp, manifest
+FROM holders WHERE (content_id, holder) > ($1::BYTEA, $2::BYTEA)
+ORDER BY content_id, holder LIMIT $3::INT8;
+
+-- page_users --
+-- Whole rows in the order of their keys' bytes, behind one: for digests and comparisons.
+SELECT user_id, name, password_hash, is_root, created_us, row_stamp
+FROM users WHERE user_id > $1::BYTEA
+ORDER BY user_id LIMIT $2::INT8;
+
+-- page_access_keys --
+-- Whole rows in the order of their keys' bytes, behind one: for digests and comparisons.
+SELECT access_key, user_id, secret, active, created_us, row_stamp
+FROM access_keys WHERE convert_to(access_key, 'UTF8') > $1::BYTEA
+ORDER BY convert_to(access_key, 'UTF8') LIMIT $2::INT8;
+
+-- page_nodes --
+-- Whole rows in the order of their keys' bytes, behind one: for digests and comparisons.
+SELECT node_id, intent, weight, row_stamp
+FROM nodes WHERE convert_to(node_id, 'UTF8') > $1::BYTEA
+ORDER BY convert_to(node_id, 'UTF8') LIMIT $2::INT8;
+
+-- page_async_uploads --
+-- Whole rows in the order of their keys' bytes, behind one: for digests and comparisons.
+SELECT upload_id, bucket_id, key, state, created_us, row_stamp
+FROM async_uploads WHERE upload_id > $1::BYTEA
+ORDER BY upload_id LIMIT $2::INT8;
+
 -- schema_versions --
 -- Which migrations this database has.
 SELECT version, name FROM schema_migrations ORDER BY version;

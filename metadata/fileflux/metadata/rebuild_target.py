@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from fileflux.core.errors import Invalid, LaneLost
+from fileflux.core.failpoints import failpoint
 from fileflux.core.ids import BucketId
 from fileflux.metadata.chain import ChainState, NumberedRecord, block_of, first_head, unpack_block
 from fileflux.metadata.ports import Database, MetadataReader, SequencerHead, Transaction
@@ -27,6 +28,16 @@ NOT_ALONE: Final = "somebody else writes into the database: is another rebuild r
 
 class RebuildRefused(Invalid):
     """This cannot be rebuilt into that database. The message says what to do."""
+
+
+async def refuse_unfinished(reader: MetadataReader, *, stream: str = STREAM) -> None:
+    """Raise RebuildRefused when a rebuild into this database has not ended: no service starts."""
+    rebuilding = await reader.audit_head(PROGRESS)
+    if rebuilding.turn and not (await reader.audit_head(stream)).turn:
+        raise RebuildRefused(
+            f"the database is being rebuilt, up to position {rebuilding.next_position - 1}: run "
+            "`fileflux rebuild` again, it goes on where it was"
+        )
 
 
 class RebuildTarget:
@@ -94,7 +105,9 @@ class RebuildTarget:
             await transaction.add_usage(batch.usage)
             return True
 
+        failpoint("rebuild.before_batch")
         await self._run(work, after)
+        failpoint("rebuild.after_batch")
         self._progress = after
 
     async def store_replicas(self, replicas: Sequence[ReplicaRow]) -> None:

@@ -139,14 +139,28 @@ def line_of_record(record: NumberedRecord) -> bytes:
 def record_of_line(line: bytes, number: int) -> NumberedRecord:
     """Return the record of line `number`; raise EventInvalid for anything else."""
     try:
-        event = orjson.loads(line)
-        position, stream, sequence, previous = (event.pop(name) for name in NUMBERS)
+        numbers, payload = _numbers_last(line) or _numbers_anywhere(line)
         return NumberedRecord(
-            position=int(position),
-            stream=BucketId(bytes.fromhex(stream)),
-            sequence=int(sequence),
-            previous_hash=bytes.fromhex(previous),
-            payload=orjson.dumps(event),
+            position=int(numbers["position"]),
+            stream=BucketId(bytes.fromhex(numbers["stream"])),
+            sequence=int(numbers["sequence"]),
+            previous_hash=bytes.fromhex(numbers["prevhash"]),
+            payload=payload,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EventInvalid(f"line {number} is no exported audit record: {error!r}") from error
+
+
+def _numbers_last(line: bytes) -> tuple[dict[str, Any], bytes] | None:
+    """Split a line as `line_of_record` wrote it, without reading the record; None: another form."""
+    at = line.rfind(b',"position":')
+    try:
+        tail = orjson.loads(b"{" + line[at + 1 :]) if at > 0 else {}
+    except ValueError:
+        return None
+    return (tail, line[:at] + b"}") if tail.keys() == set(NUMBERS) else None
+
+
+def _numbers_anywhere(line: bytes) -> tuple[dict[str, Any], bytes]:
+    event = orjson.loads(line)
+    return {name: event.pop(name) for name in NUMBERS}, orjson.dumps(event)

@@ -7,6 +7,7 @@ know.
 """
 
 import base64
+import binascii
 import dataclasses
 import types
 import typing
@@ -73,11 +74,9 @@ def _record_to_json(record: Any) -> dict[str, Json]:
 
 
 def _record_from_json(kind: type, value: Mapping[str, Json]) -> Any:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise TypeError(f"{value!r} is no {kind.__name__}")
-    fields = {
-        name: decode(value[name]) for name, (_, decode) in _field_coders(kind) if name in value
-    }
+    fields = {name: decode(value[name]) for name, decode in _decoders(kind) if name in value}
     return kind(**fields)
 
 
@@ -95,7 +94,7 @@ def _bytes_to_json(value: bytes) -> str:
 
 
 def bytes_from_json(value: str) -> bytes:
-    return base64.b64decode(value, validate=True)
+    return binascii.a2b_base64(value, strict_mode=True)
 
 
 _ID: Final[Coder] = (bytes.hex, bytes.fromhex)
@@ -107,6 +106,8 @@ def _plain(kind: type) -> Coder:
     fitting = (int, float) if kind is float else (kind,)
 
     def decode(value: Json) -> Any:
+        if type(value) is kind:  # A rebuild comes here ten times a row.
+            return value
         if not isinstance(value, fitting) or (isinstance(value, bool) and kind is not bool):
             raise TypeError(f"{value!r} is no {kind.__name__}")
         return value
@@ -125,6 +126,11 @@ _MANIFEST: Final[Coder] = (
 def _field_coders(kind: type) -> tuple[tuple[str, Coder], ...]:
     hints = typing.get_type_hints(kind)
     return tuple((field.name, _coder(hints[field.name])) for field in dataclasses.fields(kind))
+
+
+@cache
+def _decoders(kind: type) -> tuple[tuple[str, Callable[[Json], Any]], ...]:
+    return tuple((name, decode) for name, (_, decode) in _field_coders(kind))
 
 
 @cache
