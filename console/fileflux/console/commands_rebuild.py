@@ -26,7 +26,14 @@ from fileflux.core.ids import NodeId
 from fileflux.core.node_client import NodeClient
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.migrate import is_used, migrate
-from fileflux.metadata.rebuild import EVERYTHING, Rebuild, Rebuilt, Until, parse_until
+from fileflux.metadata.rebuild import (
+    EVERYTHING,
+    Rebuild,
+    Rebuilt,
+    Until,
+    parse_until,
+    rare_collections,
+)
 from fileflux.metadata.rebuild_target import RebuildTarget
 from fileflux.metadata.record_sources import (
     DatabaseRecords,
@@ -91,8 +98,9 @@ def rebuild(
 
     Verifies the hash chain on the way and stops where it is broken. Ends with every audited row as
     it was, and a FileFlux that is started on it continues the same stream. Then asks the storage
-    nodes what they hold. Stopped or killed, the same command goes on where it was; until it has
-    ended no service starts on the database.
+    nodes what they hold. It ends 70 s after the last change at the earliest, when no upload of then
+    can apply again. Stopped or killed, the same command goes on where it was; until it has ended no
+    service starts on the database.
 
     --until makes a database of the past, to look at: no sequencer continues it on the same topic.
 
@@ -148,8 +156,10 @@ async def _rebuild(
         with RebuildProgress(Console(stderr=True, highlight=False)) as bar:
             async with _source(found, from_file, from_database) as source:
                 run = Rebuild(source, target, clock=SystemClock(), until=until, report=bar.show)
-                done = await run.run()
+                with rare_collections():
+                    done = await run.run()
         said = await _ask_nodes(found, nodes, target) if asks_nodes else []
+        await target.outlive_seals(SystemClock())
         await target.finish()
     tell = _as_json if as_json else _as_text
     typer.echo(tell(done, said, time.monotonic() - began_s))

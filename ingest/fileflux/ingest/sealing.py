@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from fileflux.core.clock import Clock
 from fileflux.core.ids import BundleId, Incarnation, SealId, new_id
@@ -15,9 +14,7 @@ from fileflux.ingest.assigner import Choice
 from fileflux.ingest.database_clock import DatabaseClock
 from fileflux.ingest.seals import OpenSeal, OpenSeals, WatchedBundle
 from fileflux.ingest.upload import StoredChange
-
-SEAL_LIFE_US: Final = 60_000_000
-"""In database time. Longer than ingest waits, so that its abort always finds the seal alive."""
+from fileflux.metadata.seals import SEAL_LIFE_US
 
 
 @dataclass(frozen=True, slots=True)

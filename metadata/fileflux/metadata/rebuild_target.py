@@ -9,6 +9,7 @@ until then the database is unfinished, and services refuse it.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from fileflux.core.clock import Clock
 from fileflux.core.errors import Invalid, LaneLost
 from fileflux.core.failpoints import failpoint
 from fileflux.core.ids import BucketId
@@ -16,10 +17,14 @@ from fileflux.metadata.chain import ChainState, NumberedRecord, block_of, first_
 from fileflux.metadata.ports import Database, MetadataReader, SequencerHead, Transaction
 from fileflux.metadata.replay_batch import ReplayBatch, data_of
 from fileflux.metadata.rows import Footprint, ReplicaRow, RowWrite, Writes
+from fileflux.metadata.seals import SEAL_LIFE_US
 from fileflux.metadata.sequencer import STREAM
 
 PROGRESS: Final = "rebuild"
 Work = Callable[[Transaction], Awaitable[bool]]
+CLOCK_SLACK_US: Final = 10_000_000
+"""The new database's clock may not be the old one's."""
+WAIT_POLL_S: Final = 1.0
 TRANSACTION_DEADLINE_S: Final = 60.0
 """A batch has some thousand rows, and nobody waits for it."""
 
@@ -122,8 +127,18 @@ class RebuildTarget:
 
         await self._database.run(work, settled=ask_again, deadline_s=TRANSACTION_DEADLINE_S)
 
+    async def outlive_seals(self, clock: Clock) -> None:
+        """Return when no seal can still apply that the lost database had applied already.
+
+        Settlements are not audited, and the broker may still hold the seals. One that is read again
+        before its deadline would apply again, and bring back what was deleted or replaced since.
+        """
+        expired_us = await self.last_stamp() + SEAL_LIFE_US + CLOCK_SLACK_US
+        while (left_us := expired_us - await self._reader.clock_us()) > 0:
+            await clock.sleep(min(left_us / 1_000_000, WAIT_POLL_S))
+
     async def finish(self) -> SequencerHead:
-        """Give the sequencer its head; return it."""
+        """Give the sequencer its head; return it. From here on services start."""
         done = self._progress
         head = SequencerHead(self._stream, 1, done.next_position, done.chain_hash)
 

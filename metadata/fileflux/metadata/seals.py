@@ -8,12 +8,16 @@ a seal that is not accepted.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from fileflux.core.changes import Change, Outcome
 from fileflux.core.ids import BundleId
 from fileflux.core.model import Manifest, SealedBundle
 from fileflux.events.schema import BundleCommitted, UploadsSealed
 from fileflux.metadata.rows import BundleRow
+
+SEAL_LIFE_US: Final = 60_000_000
+"""In database time. Longer than ingest waits, so that its abort always finds the seal alive."""
 
 ABORTED = "Aborted"
 """The ingest gave up waiting and settled the seal itself."""

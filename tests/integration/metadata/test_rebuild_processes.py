@@ -34,6 +34,8 @@ from fileflux.metadata.sequencer import STREAM, Sequencer, SequencerDependencies
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 WAIT_S = 60.0
+COMMAND_S = 150.0
+"""A rebuild waits until the seals of the last change have expired."""
 Databases = Callable[[], Awaitable[str]]
 
 
@@ -91,7 +93,7 @@ async def fileflux(*arguments: str, kafka: str = "", failpoints: str = "") -> tu
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(WAIT_S):
+    async with asyncio.timeout(COMMAND_S):
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()

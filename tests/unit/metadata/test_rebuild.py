@@ -22,7 +22,9 @@ from tests.model.rebuild_world import (
 )
 
 from fileflux.core.clock import ManualClock
-from fileflux.core.errors import AuditGap, EventInvalid
+from fileflux.core.errors import AuditGap, EventInvalid, NodeUnreachable
+from fileflux.core.ids import BundleId, NodeId
+from fileflux.core.node_messages import InventoryItem
 from fileflux.events.memory import MemoryBroker
 from fileflux.events.ports import EventSource
 from fileflux.events.topics import AUDIT
@@ -30,10 +32,12 @@ from fileflux.metadata.audit_publisher import AuditPublisher
 from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.memory import MemoryDatabase, MemoryFaults
 from fileflux.metadata.memory_reader import MemoryReader
-from fileflux.metadata.rebuild import Progress, StreamBroken, Until, parse_until
-from fileflux.metadata.rebuild_target import RebuildRefused
+from fileflux.metadata.rebuild import Progress, Rebuild, StreamBroken, Until, parse_until
+from fileflux.metadata.rebuild_target import RebuildRefused, RebuildTarget, refuse_unfinished
 from fileflux.metadata.record_sources import DatabaseRecords, FileRecords, TopicRecords
+from fileflux.metadata.refill import Refilled, refill
 from fileflux.metadata.replay_batch import data_of
+from fileflux.metadata.seals import SEAL_LIFE_US
 from fileflux.metadata.sequencer import STREAM
 
 
@@ -279,3 +283,64 @@ async def test_a_topic_without_its_beginning_is_a_gap() -> None:
     await broker.drop_records(AUDIT, 0, 3)
     with pytest.raises(AuditGap, match="position 1"):
         await rebuild(TopicRecords(source), MemoryDatabase())
+
+
+async def test_a_rebuild_outlives_the_seals_of_the_last_change() -> None:
+    """A seal that is read again before its deadline would bring back what was deleted since."""
+    clock = ManualClock()
+    original = MemoryDatabase(clock)
+    await storm(original, MemoryReader(original), seed=1, count=5)
+    records = await records_of(MemoryReader(original))
+    made = MemoryDatabase(clock)
+    target = RebuildTarget(made, MemoryReader(made))
+    await Rebuild(GivenRecords(records), target, clock=clock).run()
+    await target.outlive_seals(clock)
+
+    assert clock.now_us() > data_of(records[-1])["stamp"] + SEAL_LIFE_US
+
+
+async def test_services_refuse_a_database_whose_rebuild_has_not_ended() -> None:
+    _, records = await history()
+    made, clock = MemoryDatabase(), ManualClock(now_us=9_000_000_000_000_000)
+    await refuse_unfinished(MemoryReader(made))
+    target = RebuildTarget(made, MemoryReader(made))
+    await Rebuild(GivenRecords(records), target, clock=clock).run()
+    with pytest.raises(RebuildRefused, match="being rebuilt"):
+        await refuse_unfinished(MemoryReader(made))
+    await target.finish()
+    await refuse_unfinished(MemoryReader(made))
+
+
+class Inventory:
+    """A node's answer, in pages; or none."""
+
+    def __init__(self, items: dict[str, list[InventoryItem]]) -> None:
+        self._items = items
+
+    async def inventory(
+        self, node_url: str, after: BundleId | None, limit: int
+    ) -> list[InventoryItem]:
+        if node_url not in self._items:
+            raise NodeUnreachable("nobody answers")
+        items = self._items[node_url]
+        return [item for item in items if after is None or item.bundle_id > after][:limit]
+
+
+async def test_replicas_are_refilled_from_the_nodes_and_a_silent_node_is_named() -> None:
+    made = MemoryDatabase()
+    target = RebuildTarget(made, MemoryReader(made))
+    items = [InventoryItem(BundleId(bytes([n]) * 16), n, 2 * n) for n in range(1, 9)]
+    asked = Inventory({"http://a": items, "http://b": items[:3]})
+    nodes = {NodeId(name): f"http://{name}" for name in "abc"}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fileflux.metadata.refill.ITEMS_PER_PAGE", 3)
+        said = await refill(asked, nodes, target)
+
+    assert said == [
+        Refilled(NodeId("a"), 8),
+        Refilled(NodeId("b"), 3),
+        Refilled(NodeId("c"), 0, "nobody answers"),
+    ]
+    assert len(made.tables.rows("replicas")) == 11
+    row = made.tables.get("replicas", (items[4].bundle_id, NodeId("a")))
+    assert (row.size, row.crc) == (5, 10)
