@@ -464,6 +464,13 @@ async def test_blocks_are_read_from_the_one_that_holds_a_position(metadata: Meta
     assert await reader.audit_head("nobody's") == first_head("nobody's")
 
 
+async def test_a_database_that_was_used_says_so(metadata: Metadata) -> None:
+    """The empty one is asked by every rebuild."""
+    await metadata.made_bucket()
+
+    assert await metadata.reader.holds_anything()
+
+
 async def test_a_bucket_without_a_sequence_has_none(metadata: Metadata) -> None:
     assert await metadata.reader.bucket_sequences([metadata.maker.id()]) == {}
 

@@ -48,7 +48,7 @@ def digest(
 
     Example: fileflux digest --json
 
-    Example: fileflux digest --compare postgresql://db/fileflux postgresql://db/fileflux_new
+    Example: fileflux digest --compare postgresql://db/fileflux postgresql://db/rebuilt
     """
 
     async def work() -> int:

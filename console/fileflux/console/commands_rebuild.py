@@ -69,10 +69,7 @@ def rebuild(
         str, typer.Option("--into", help="postgresql:// address of an empty database.")
     ],
     from_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--from-file", help="Read an export (JSON lines).", exists=True, dir_okay=False
-        ),
+        Path | None, typer.Option("--from-file", help="Read an export (JSON lines).")
     ] = None,
     from_database: Annotated[
         str, typer.Option("--from-database", help="Read what another database has numbered.")
@@ -104,14 +101,16 @@ def rebuild(
 
     --until makes a database of the past, to look at: no sequencer continues it on the same topic.
 
-    Example: fileflux rebuild --into postgresql://fileflux@db/fileflux_new
+    Example: fileflux rebuild --into postgresql://fileflux@db/rebuilt
 
     Example: fileflux rebuild --into postgresql://db/past --until 2026-03-01T12:00:00Z --no-nodes
 
-    Example: fileflux rebuild --into postgresql://db/new --from-file /dev/null --json
+    Example: fileflux rebuild --into postgresql://db/new --from-file audit.jsonl --json
     """
     if from_file and from_database:
         raise typer.BadParameter("--from-file and --from-database exclude each other")
+    if from_file and not from_file.is_file():
+        raise typer.BadParameter(f"there is no file {from_file}")
     if only_nodes and (no_nodes or from_file or from_database or until):
         raise typer.BadParameter("--only-nodes goes with --into and --node alone")
     wanted = until_option(until) if until else EVERYTHING

@@ -259,6 +259,7 @@ async def test_a_comparison_names_the_row_that_differs(
         (("--until", "yesterday"), 2, "neither a position"),
         (("--until", "0"), 2, "positions begin with 1"),
         (("--node", "nonsense"), 2, "is not ID=URL"),
+        (("--from-database", "postgresql://other"), 2, "exclude each other"),
         (("--until", "5000"), 1, "ends at position 50"),
         (("--until", "2999-01-01T00:00:00Z"), 1, "in the future"),
     ],
