@@ -81,16 +81,6 @@ def number_blocks(
     return block, after, touched
 
 
-def block_of(stream: str, records: Sequence[NumberedRecord]) -> AuditBlock:
-    """Return the block that stores these records, one after another and at least one."""
-    pieces = [_BLOCK_VERSION, records[0].previous_hash]
-    for record in records:
-        size = len(record.payload)
-        pieces += (_FRAME.pack(record.stream, record.sequence, size), record.payload)
-    payload, last = b"".join(pieces), records[-1]
-    return AuditBlock(stream, records[0].position, len(records), payload, last.chain_hash)
-
-
 def streams_of(pending: Iterable[tuple[bytes, int, bytes]]) -> set[BucketId]:
     """Return the streams whose sequences `number_blocks` will need."""
     return {record.stream for _, _, payload in pending for record in unpack_pending(payload)}
@@ -115,6 +105,16 @@ def unpack_block(block: AuditBlock) -> list[NumberedRecord]:
     if at != len(payload) or len(records) != block.count or previous != block.chain_hash:
         raise EventInvalid(f"the audit block at position {block.first_position} is damaged")
     return records
+
+
+def block_of(stream: str, records: Sequence[NumberedRecord]) -> AuditBlock:
+    """Return the block that stores these records, one after another and at least one."""
+    pieces = [_BLOCK_VERSION, records[0].previous_hash]
+    for record in records:
+        size = len(record.payload)
+        pieces += (_FRAME.pack(record.stream, record.sequence, size), record.payload)
+    payload, last = b"".join(pieces), records[-1]
+    return AuditBlock(stream, records[0].position, len(records), payload, last.chain_hash)
 
 
 @dataclass(frozen=True, slots=True)

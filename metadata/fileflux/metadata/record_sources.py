@@ -1,14 +1,15 @@
 """Where numbered records come from: the database, the topic, or a file. A rebuild sees one port.
 
-A file holds JSON lines, a record each, as a CloudEvent in JSON structured mode: the members of the
-stored record, and beside them the numbers that travel in a topic's headers:
+A file holds JSON lines, a record each, as a CloudEvent in JSON structured mode: the numbers that
+travel in a topic's headers, then the members of the stored record, its own bytes:
 
-    position   number   place in the stream set, from 1 without gaps
-    stream     32 hex   the bucket's id; zeros: what belongs to no bucket
-    sequence   number   place among the stream's records, from 1 without gaps
-    prevhash   64 hex   h(n-1)
+    position   20 digits   place in the stream set, from 1 without gaps
+    stream     32 hex      the bucket's id; zeros: what belongs to no bucket
+    sequence   20 digits   place among the stream's records, from 1 without gaps
+    prevhash   64 hex      h(n-1)
 
-Without these four, a line encoded again is the stored record to the byte; the chain proves it.
+What follows them, with a brace before it, is the stored record to the byte; the chain proves it. A
+file that was reformatted is read too: its records are encoded again as they were.
 """
 
 import asyncio
@@ -20,16 +21,18 @@ import orjson
 
 from fileflux.core.errors import EventInvalid, Invalid
 from fileflux.core.ids import BucketId
-from fileflux.events.audit import AuditStream, last_event
+from fileflux.events.audit import NUMBER_DIGITS, AuditStream, last_event
 from fileflux.events.ports import EventSource
 from fileflux.metadata.audit_log import BLOCKS_PER_READ, numbered
-from fileflux.metadata.chain import NumberedRecord, unpack_block
+from fileflux.metadata.chain import HASH_SIZE_BYTES, NumberedRecord, unpack_block
 from fileflux.metadata.ports import MetadataReader
 from fileflux.metadata.sequencer import STREAM
 
 NUMBERS: Final = ("position", "stream", "sequence", "prevhash")
 LINE_BYTES_MAX: Final = 64 << 20
 """A record of 10,000 parts has some megabytes; what is longer is another file."""
+NUMBERS_BYTES_MAX: Final = 400
+_LAST_NUMBER: Final = b'"prevhash":"'
 RECORDS_PER_FETCH: Final = 2_000
 LINES_PER_READ: Final = 500
 
@@ -126,20 +129,18 @@ def _some_lines(file: Any) -> list[bytes]:
 def line_of_record(record: NumberedRecord) -> bytes:
     """Return the line of a file that `record_of_line` reads, with its line feed."""
     numbers = {
-        "position": record.position,
+        "position": f"{record.position:0{NUMBER_DIGITS}}",
         "stream": record.stream.hex(),
-        "sequence": record.sequence,
+        "sequence": f"{record.sequence:0{NUMBER_DIGITS}}",
         "prevhash": record.previous_hash.hex(),
     }
-    return orjson.dumps(
-        {**orjson.loads(record.payload), **numbers}, option=orjson.OPT_APPEND_NEWLINE
-    )
+    return orjson.dumps(numbers)[:-1] + b"," + record.payload[1:] + b"\n"
 
 
 def record_of_line(line: bytes, number: int) -> NumberedRecord:
     """Return the record of line `number`; raise EventInvalid for anything else."""
     try:
-        numbers, payload = _numbers_last(line) or _numbers_anywhere(line)
+        numbers, payload = _numbers_first(line) or _numbers_anywhere(line)
         return NumberedRecord(
             position=int(numbers["position"]),
             stream=BucketId(bytes.fromhex(numbers["stream"])),
@@ -151,14 +152,17 @@ def record_of_line(line: bytes, number: int) -> NumberedRecord:
         raise EventInvalid(f"line {number} is no exported audit record: {error!r}") from error
 
 
-def _numbers_last(line: bytes) -> tuple[dict[str, Any], bytes] | None:
+def _numbers_first(line: bytes) -> tuple[dict[str, Any], bytes] | None:
     """Split a line as `line_of_record` wrote it, without reading the record; None: another form."""
-    at = line.rfind(b',"position":')
+    at = line.find(_LAST_NUMBER, 0, NUMBERS_BYTES_MAX)
+    if at < 0:
+        return None
+    end = at + len(_LAST_NUMBER) + 2 * HASH_SIZE_BYTES + 1
     try:
-        tail = orjson.loads(b"{" + line[at + 1 :]) if at > 0 else {}
+        numbers = orjson.loads(line[:end] + b"}")
     except ValueError:
         return None
-    return (tail, line[:at] + b"}") if tail.keys() == set(NUMBERS) else None
+    return (numbers, b"{" + line[end + 1 :].rstrip()) if tuple(numbers) == NUMBERS else None
 
 
 def _numbers_anywhere(line: bytes) -> tuple[dict[str, Any], bytes]:

@@ -1,6 +1,7 @@
 """A rebuild ends where the original stood, or says why it cannot."""
 
 import asyncio
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +35,13 @@ from fileflux.metadata.memory import MemoryDatabase, MemoryFaults
 from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.rebuild import Progress, Rebuild, StreamBroken, Until, parse_until
 from fileflux.metadata.rebuild_target import RebuildRefused, RebuildTarget, refuse_unfinished
-from fileflux.metadata.record_sources import DatabaseRecords, FileRecords, TopicRecords
+from fileflux.metadata.record_sources import (
+    NUMBERS,
+    DatabaseRecords,
+    FileRecords,
+    TopicRecords,
+    line_of_record,
+)
 from fileflux.metadata.refill import Refilled, refill
 from fileflux.metadata.replay_batch import data_of
 from fileflux.metadata.seals import SEAL_LIFE_US
@@ -238,6 +245,22 @@ def test_an_until_is_a_position_or_a_time() -> None:
 async def test_an_empty_stream_is_nothing_to_rebuild() -> None:
     with pytest.raises(RebuildRefused, match="nothing to rebuild"):
         await rebuild(GivenRecords([]), MemoryDatabase())
+
+
+async def test_a_file_that_was_reformatted_rebuilds_the_same(tmp_path: Path) -> None:
+    """Other programs put spaces and escapes into JSON, and the numbers behind the rest."""
+    original, records = await history()
+    lines = []
+    for line in map(line_of_record, records):
+        event = json.loads(line)
+        numbers = {name: event.pop(name) for name in NUMBERS}
+        lines.append(json.dumps({**event, **numbers}))
+    path = tmp_path / "audit.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    made = MemoryDatabase()
+    await rebuild(FileRecords(path), made)
+
+    assert audited(made) == audited(original)
 
 
 async def test_a_file_of_something_else_is_named_by_its_line(tmp_path: Path) -> None:
