@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.cluster, pytest.mark.timeout(240 * 
 ROOT: Final = Path(__file__).parents[2]
 FAILPOINT: Final = re.compile(r'\bfailpoint\("([a-z_.]+)"\)')
 COMMANDS: Final = ("rebuild.",)
-"""Of commands, not of services: tests/integration/metadata/test_rebuild_processes.py kills there."""
+"""Of commands, not of services: their own tests kill there (test_rebuild_processes.py)."""
 NAMES: Final = sorted(
     {
         name

@@ -99,6 +99,18 @@ async def fileflux(*arguments: str, kafka: str = "", failpoints: str = "") -> tu
     return process.returncode, out.decode(), err.decode()
 
 
+async def sequencer_process(dsn: str) -> tuple[int | None, str]:
+    """Start a sequencer of its own that has to end by itself."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fileflux.metadata", "sequencer"),
+        env={**os.environ, "DATABASE_URL": dsn, "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(WAIT_S):
+        _, err = await process.communicate()
+    return process.returncode, err.decode()
+
+
 async def sequencer_of(
     broker: KafkaBroker, database: PostgresDatabase, reader: PostgresReader
 ) -> Sequencer:
@@ -203,6 +215,9 @@ async def test_a_rebuild_that_is_killed_after_every_batch_ends_the_same(
             async with opened(killed) as (_, reader):
                 with pytest.raises(RebuildRefused, match="being rebuilt"):
                     await refuse_unfinished(reader)
+        if kills == 1:
+            ended, said = await sequencer_process(killed)
+            assert (ended, "being rebuilt" in said) == (1, True), said
     assert kills >= 2
     assert code == 0, err
     assert json.loads(out)["records"] < json.loads(out)["position"]
