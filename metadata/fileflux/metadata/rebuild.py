@@ -257,7 +257,7 @@ class Rebuild:
         if self._end is not None and self._end < start.next_position:
             raise RebuildRefused(
                 f"the stream ends at position {self._end - 1}, the database was rebuilt up to "
-                f"{start.next_position - 1}: it is another stream"
+                f"{start.next_position - 1}: it is another stream, or an older copy"
             )
         if self._end is not None and wanted.position is not None:
             self._check_end(self._end)

@@ -13,16 +13,18 @@ file that was reformatted is read too: its records are encoded again as they wer
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import orjson
 
-from fileflux.core.errors import EventInvalid, Invalid
+from fileflux.core.errors import AuditGap, EventInvalid, Invalid
 from fileflux.core.ids import BucketId
-from fileflux.events.audit import NUMBER_DIGITS, AuditStream, last_event
+from fileflux.events.audit import NUMBER_DIGITS, PARTITION, AuditStream, from_record
 from fileflux.events.ports import EventSource
+from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_log import BLOCKS_PER_READ, numbered
 from fileflux.metadata.chain import HASH_SIZE_BYTES, NumberedRecord, unpack_block
 from fileflux.metadata.ports import MetadataReader
@@ -31,6 +33,9 @@ from fileflux.metadata.sequencer import STREAM
 NUMBERS: Final = ("position", "stream", "sequence", "prevhash")
 LINE_BYTES_MAX: Final = 64 << 20
 """A record of 10,000 parts has some megabytes; what is longer is another file."""
+TAIL_RECORDS: Final = 20_000
+"""More than what is published as one run."""
+TAIL_BYTES: Final = 64 << 10
 NUMBERS_BYTES_MAX: Final = 400
 _LAST_NUMBER: Final = b'"prevhash":"'
 RECORDS_PER_FETCH: Final = 2_000
@@ -76,27 +81,44 @@ class DatabaseRecords:
 
 
 class TopicRecords:
-    """What the topic holds. `source` reads partition 0 of the audit topic."""
+    """What the topic holds. `source` reads partition 0 of the audit topic.
+
+    A run may have been published again, and not to its end: the last record need not be the
+    highest.
+    """
 
     def __init__(self, source: EventSource) -> None:
         self._source = source
 
     async def read(self, position: int) -> Runs:
-        end = await self.end()
-        if position >= end:
+        first, end = await self._source.bounds(AUDIT, PARTITION)
+        if first == end:
             return
-        stream = AuditStream(self._source)
-        await stream.seek(position)
-        while position < end:
-            events = await stream.fetch(max_records=RECORDS_PER_FETCH)
-            records = [numbered(event) for event in events if event.position < end]
+        await AuditStream(self._source).seek(position)
+        offset = first
+        while offset < end:
+            records = []
+            for record in await self._source.fetch(max_records=RECORDS_PER_FETCH):
+                offset = record.position.offset + 1
+                event = from_record(record)
+                if event.position > position:
+                    raise AuditGap(f"position {position} is missing before {event.position}")
+                if event.position == position:
+                    records.append(numbered(event))
+                    position += 1
             if records:
-                position = records[-1].position + 1
                 yield records
 
     async def end(self) -> int:
-        last = await last_event(self._source)
-        return 1 if last is None else last.position + 1
+        first, end = await self._source.bounds(AUDIT, PARTITION)
+        offset = max(first, end - TAIL_RECORDS)
+        await self._source.seek(AUDIT, PARTITION, offset)
+        highest = 0
+        while offset < end:
+            for record in await self._source.fetch(max_records=RECORDS_PER_FETCH):
+                offset = record.position.offset + 1
+                highest = max(highest, from_record(record).position)
+        return highest + 1
 
 
 class FileRecords:
@@ -116,7 +138,24 @@ class FileRecords:
                     yield wanted
 
     async def end(self) -> int | None:
-        return None
+        """Positions grow with the lines. None where the last line is none of ours."""
+        last = await asyncio.to_thread(_last_line, self._path)
+        try:
+            return record_of_line(last, 0).position + 1
+        except EventInvalid:
+            return None
+
+
+def _last_line(path: Path) -> bytes:
+    """Return the last line, read backwards; empty if there is none."""
+    with path.open("rb") as file:
+        at = file.seek(0, os.SEEK_END)
+        tail = b""
+        while at > 0 and b"\n" not in tail.rstrip(b"\n") and len(tail) < LINE_BYTES_MAX:
+            step = min(at, TAIL_BYTES)
+            at = file.seek(at - step)
+            tail = file.read(step) + tail
+    return tail.rstrip(b"\n").rpartition(b"\n")[2]
 
 
 def _some_lines(file: Any) -> list[bytes]:

@@ -247,6 +247,41 @@ async def test_an_empty_stream_is_nothing_to_rebuild() -> None:
         await rebuild(GivenRecords([]), MemoryDatabase())
 
 
+async def test_a_run_published_again_and_not_to_its_end_hides_nothing() -> None:
+    """The topic's last record is then not the highest; everything behind it was published too."""
+    original, records = await history()
+    broker, source = await topic_of(MemoryReader(original))
+    publisher = await broker.safe_publisher()
+    again = [(r.key, r.value, r.headers) for r in broker.records(AUDIT)[-9:-4]]
+    await publisher.publish_all(AUDIT, again, partition=0)
+    made = MemoryDatabase()
+    done = await rebuild(TopicRecords(source), made)
+
+    assert done.position == await TopicRecords(source).end() - 1 == len(records)
+    assert audited(made) == audited(original)
+
+
+async def test_a_rebuild_does_not_end_with_a_source_that_ends_before_it(tmp_path: Path) -> None:
+    """Else the rest would be forgotten: everything that a longer one still has."""
+    _, records = await history()
+    made = MemoryDatabase()
+    with pytest.raises(ConnectionError):
+        await rebuild(GivenRecords(records, breaks_after=6), made, records_per_batch=7)
+    short = FileRecords(export(tmp_path / "short.jsonl", records[:5]))
+    with pytest.raises(RebuildRefused, match="it is another stream"):
+        await rebuild(short, made)
+
+
+async def test_the_end_of_a_file_is_known_before_it_is_read(tmp_path: Path) -> None:
+    _, records = await history()
+    path = export(tmp_path / "audit.jsonl", records)
+    assert await FileRecords(path).end() == len(records) + 1
+    path.write_bytes(path.read_bytes().rstrip())
+    assert await FileRecords(path).end() == len(records) + 1
+    path.write_bytes(b"")
+    assert await FileRecords(path).end() is None
+
+
 async def test_a_file_that_was_reformatted_rebuilds_the_same(tmp_path: Path) -> None:
     """Other programs put spaces and escapes into JSON, and the numbers behind the rest."""
     original, records = await history()
