@@ -228,9 +228,12 @@ async def test_one_record_is_looked_up_without_moving_the_reading(
 
     found = await source.read_one(topic.name, 0, 3)
     beyond = await source.read_one(topic.name, 0, 4)
+    run = await source.read_run(topic.name, 0, 1, 2)
+    nothing = await source.read_run(topic.name, 0, 4, 2)
 
     assert found is not None
     assert (found.value, beyond) == (b"3", None)
+    assert ([record.value for record in run], nothing) == ([b"1", b"2"], [])
     assert [record.value for record in await read(source, 3)] == [b"1", b"2", b"3"]
 
 

@@ -13,7 +13,8 @@ The sequencer may publish a run again, so a reader skips a position that it has.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,8 +30,11 @@ NUMBER_DIGITS: Final = 20
 """Padded, so that text sorts as numbers do."""
 PARTITION: Final = 0
 FIRST_POSITION: Final = 1
-LATE_RECORDS_MAX: Final = 5_000
-"""Before position 1, of a wiped topic: more than what a producer has on its way at once."""
+LATE_RECORDS_MAX: Final = 20_000
+"""Before position 1, of a wiped topic: more than the 4 MiB that a producer has on its way at once,
+of the smallest records."""
+RUN_RECORDS: Final = 500
+"""Looked at by one question: one each would take half a minute for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +137,11 @@ async def find_start(source: TopicLookup) -> int | None:
     Only the first LATE_RECORDS_MAX records are looked at: what stands behind them is no start.
     """
     first, end = await source.bounds(AUDIT, PARTITION)
-    for offset in range(first, min(end, first + LATE_RECORDS_MAX)):
-        if await is_start(source, offset):
-            return offset
+    last = min(end, first + LATE_RECORDS_MAX)
+    async with aclosing(_positions(source, first, last)) as positions:
+        async for offset, position in positions:
+            if position == FIRST_POSITION:
+                return offset
     return None
 
 
@@ -155,12 +161,28 @@ async def skips_nothing(source: TopicLookup, start: int, end: int, position: int
     ends = [await _position_at(source, offset) for offset in (start, end - 1)]
     if ends == [position, position + end - start - 1]:
         return True
-    for offset in range(start, min(end, start + LATE_RECORDS_MAX)):
-        found = await _position_at(source, offset)
-        if found is None or found > position:
-            return False
-        position = max(position, found + 1)
-    return True
+    last, expected = min(end, start + LATE_RECORDS_MAX), start
+    async with aclosing(_positions(source, start, last)) as positions:
+        async for offset, found in positions:
+            if offset != expected or found > position:
+                return False
+            position = max(position, found + 1)
+            expected += 1
+    return expected == last
+
+
+async def _positions(
+    source: TopicLookup, at: int, end: int
+) -> AsyncGenerator[tuple[int, int], None]:
+    """Yield (offset, position) of each record from offset `at` to before `end`, run by run."""
+    while at < end:
+        run = await source.read_run(AUDIT, PARTITION, at, min(RUN_RECORDS, end - at))
+        if not run:
+            return
+        for record in run:
+            if record.position.offset < end:
+                yield record.position.offset, from_record(record).position
+        at = run[-1].position.offset + 1
 
 
 async def _position_at(source: TopicLookup, offset: int) -> int | None:

@@ -311,6 +311,13 @@ class _MemorySource:
             return None
         return log.records[offset - log.first]
 
+    async def read_run(self, topic: str, partition: int, offset: int, count: int) -> list[Record]:
+        self._broker.check_up()
+        log = self._broker.log(topic, partition)
+        if not log.first <= offset < log.end:
+            return []
+        return log.records[offset - log.first :][:count]
+
     async def fetch(self, *, max_records: int = 500, wait_s: float = 0.1) -> list[Record]:
         if not (records := self._take(max_records)) and not self._closed:
             await self._wait(wait_s)

@@ -80,6 +80,12 @@ class TopicLookup(Protocol):
     async def read_one(self, topic: str, partition: int, offset: int) -> Record | None:
         """Return the record at `offset`, None if it is not there."""
 
+    async def read_run(self, topic: str, partition: int, offset: int, count: int) -> list[Record]:
+        """Return records from `offset` on, in order: at most `count`, at least one if there is.
+
+        Fewer than `count` do not say that the partition ends.
+        """
+
     async def close(self) -> None:
         """Stop. Idempotent."""
 
@@ -87,7 +93,7 @@ class TopicLookup(Protocol):
 class EventSource(TopicLookup, Protocol):
     """Reads chosen partitions by manual assignment: no group, no rebalance.
 
-    `read_one` does not move the reading.
+    `read_one` and `read_run` do not move the reading.
     """
 
     async def seek(self, topic: str, partition: int, offset: int | None) -> None:

@@ -42,6 +42,15 @@ class KafkaLookup:
             except (TimeoutError, KafkaError) as error:
                 raise await self._given_up(error) from error
 
+    async def read_run(self, place: TopicPartition, offset: int, count: int) -> list[Record]:
+        """Return the records from `offset` on that one answer of the broker holds."""
+        async with self._one_at_a_time:
+            try:
+                async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+                    return await self._read_run(place, offset, count)
+            except (TimeoutError, KafkaError) as error:
+                raise await self._given_up(error) from error
+
     async def close(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
@@ -71,17 +80,24 @@ class KafkaLookup:
         return int(first), int(end)
 
     async def _read_one(self, place: TopicPartition, offset: int) -> Record | None:
+        run = await self._read_run(place, offset, 1)
+        return run[0] if run and run[0].position.offset == offset else None
+
+    async def _read_run(self, place: TopicPartition, offset: int, count: int) -> list[Record]:
         first, end = await self._bounds(place)
         if not first <= offset < end:
-            return None
+            return []
         consumer = await self._ready()
         consumer.assign([place])
         consumer.seek(place, offset)
         try:
-            message = await consumer.getone(place)
+            messages: list[Any] = []
+            while not messages:
+                found = await consumer.getmany(place, timeout_ms=1_000, max_records=count)
+                messages = found.get(place, [])
         finally:
             consumer.unsubscribe()
-        return to_record(message) if message.offset == offset else None
+        return [to_record(message) for message in messages]
 
 
 class KafkaTopicLookup:
@@ -95,6 +111,9 @@ class KafkaTopicLookup:
 
     async def read_one(self, topic: str, partition: int, offset: int) -> Record | None:
         return await self._lookup.read_one(TopicPartition(topic, partition), offset)
+
+    async def read_run(self, topic: str, partition: int, offset: int, count: int) -> list[Record]:
+        return await self._lookup.read_run(TopicPartition(topic, partition), offset, count)
 
     async def close(self) -> None:
         await self._lookup.close()

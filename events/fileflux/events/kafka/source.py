@@ -120,6 +120,9 @@ class KafkaSource:
     async def read_one(self, topic: str, partition: int, offset: int) -> Record | None:
         return await self._lookup.read_one(TopicPartition(topic, partition), offset)
 
+    async def read_run(self, topic: str, partition: int, offset: int, count: int) -> list[Record]:
+        return await self._lookup.read_run(TopicPartition(topic, partition), offset, count)
+
     async def fetch(self, *, max_records: int = 500, wait_s: float = 0.1) -> list[Record]:
         if not self._queue:
             await self._wait(wait_s)
