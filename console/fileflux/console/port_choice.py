@@ -93,8 +93,15 @@ def _can_listen(host: str, port: int) -> bool:
 
 
 def _read(path: Path) -> dict[str, int]:
+    """Return the ports of last time; a file that is damaged is as none."""
     try:
         entries = json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return {}
-    return {str(name): int(port) for name, port in entries.items()}
+    if not isinstance(entries, dict):
+        return {}
+    return {name: port for name, port in entries.items() if _is_port(port)}
+
+
+def _is_port(value: object) -> bool:
+    return type(value) is int and 0 < value < 1 << 16

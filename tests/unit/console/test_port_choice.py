@@ -31,6 +31,15 @@ def test_ports_stay_the_same_for_the_next_start(tmp_path: Path) -> None:
     second.release()
 
 
+@pytest.mark.parametrize("damaged", ["[]", '"text"', "{", '{"a": "x", "b": 70000}', "\xff"])
+def test_a_damaged_file_is_as_none(tmp_path: Path, ports: ReservedPorts, damaged: str) -> None:
+    (tmp_path / "p").write_text(damaged, encoding="latin-1")
+
+    chosen = ports.choose(tmp_path / "p", ["a", "b"], fixed={}, host=HOST)
+
+    assert set(chosen) == {"a", "b"}
+
+
 def test_a_taken_port_is_refused_with_advice(tmp_path: Path, ports: ReservedPorts) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
