@@ -81,6 +81,15 @@ def number_blocks(
     return block, after, touched
 
 
+def pack_block(records: Sequence[NumberedRecord]) -> bytes:
+    """Return the payload of a block that holds these records, at least one."""
+    pieces = [_BLOCK_VERSION, records[0].previous_hash]
+    for record in records:
+        frame = _FRAME.pack(record.stream, record.sequence, len(record.payload))
+        pieces += (frame, record.payload)
+    return b"".join(pieces)
+
+
 def streams_of(pending: Iterable[tuple[bytes, int, bytes]]) -> set[BucketId]:
     """Return the streams whose sequences `number_blocks` will need."""
     return {record.stream for _, _, payload in pending for record in unpack_pending(payload)}
@@ -122,11 +131,12 @@ class ChainFault:
     """What is wrong at `position`.
 
     missing: no record there. changed: the bytes, or the hash beside the next record, are not what
-    they were; or its sequence does not follow. reordered: it came after a later one.
+    they were; or its sequence does not follow. reordered: it came after a later one. forged: a
+    checkpoint there that no key of ours signed.
     """
 
     position: int
-    kind: Literal["missing", "changed", "reordered"]
+    kind: Literal["missing", "changed", "reordered", "forged"]
     detail: str = ""
 
 
@@ -246,6 +256,7 @@ __all__ = [
     "first_head",
     "next_hash",
     "number_blocks",
+    "pack_block",
     "streams_of",
     "unpack_block",
     "verify_chain",
