@@ -183,6 +183,13 @@ AUDIT_NUMBERED = Counter("fileflux_audit_numbered", "Audit records numbered.")
 AUDIT_PUBLISHED = Counter("fileflux_audit_published", "Audit records published.")
 AUDIT_REWINDS = Counter("fileflux_audit_rewinds", "Times the topic was behind the head.")
 AUDIT_PENDING = Gauge("fileflux_audit_pending_blocks", "Blocks that wait for the sequencer.")
+# Checkpoints signed by this process, and the position of its last one.
+AUDIT_CHECKPOINTS = Counter("fileflux_audit_checkpoints", "Checkpoints signed.")
+AUDIT_SIGNED_POSITION = Gauge("fileflux_audit_signed_position", "Position of the last checkpoint.")
+# Ranges of the audit stream that went to the archive, and what left the database thereafter.
+AUDIT_ARCHIVED_POSITION = Gauge("fileflux_audit_archived_position", "Last position archived.")
+AUDIT_KEPT_FROM = Gauge("fileflux_audit_kept_from", "First position that the database has.")
+ARCHIVE_SEGMENTS = Counter("fileflux_archive_segments", "Segments written to the archive.")
 # Whether the last PUT, GET and DELETE through the whole pipeline came back, and how long it took.
 CANARY_OK = Gauge("fileflux_canary_ok", "1 when the last canary came back.")
 CANARY_SECONDS = Gauge("fileflux_canary_seconds", "Time of the last canary that came back.")

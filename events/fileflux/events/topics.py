@@ -17,6 +17,7 @@ UPLOADS_COMPLETED: Final = "fileflux.uploads.completed"
 NODES_HEARTBEATS: Final = "fileflux.nodes.heartbeats"
 PLACEMENT_MAP: Final = "fileflux.placement.map"
 AUDIT: Final = "fileflux.audit"
+AUDIT_CHECKPOINTS: Final = "fileflux.audit.checkpoints"
 
 _HOUR_MS: Final = 3_600_000
 PIPELINE_RETENTION_MS: Final = 24 * _HOUR_MS
@@ -138,6 +139,19 @@ AUDIT_TOPIC: Final = Topic(
 )
 
 
+CHECKPOINTS_TOPIC: Final = Topic(
+    name=AUDIT_CHECKPOINTS,
+    partitioned_by="one",
+    key="stream/number",
+    writers=("metadata sequencer",),
+    readers=("whoever verifies the audit stream",),
+    holds="signed checkpoints, a JSON object each (docs/formats/archive.md)",
+    retention_ms=FOREVER_MS,
+    durable=True,
+    settings={"cleanup.policy": "compact"},
+)
+
+
 def dead_letter_topic(name: str) -> str:
     """Return where records of this topic go that cannot be applied."""
     return f"{name}.dead-letter"
@@ -157,7 +171,8 @@ def _twin(topic: Topic) -> Topic:
 
 def all_topics() -> tuple[Topic, ...]:
     """Return every topic of FileFlux: the pipeline's, the audit stream, the dead letters."""
-    return (*PIPELINE_TOPICS, AUDIT_TOPIC, *(_twin(topic) for topic in PIPELINE_TOPICS))
+    twins = (_twin(topic) for topic in PIPELINE_TOPICS)
+    return (*PIPELINE_TOPICS, AUDIT_TOPIC, CHECKPOINTS_TOPIC, *twins)
 
 
 def setting_problem(name: str, wanted: str, found: str | None) -> str | None:

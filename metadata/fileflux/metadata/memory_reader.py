@@ -7,15 +7,19 @@ from dataclasses import replace
 from fileflux.core.errors import MetadataBusy
 from fileflux.core.ids import BucketId, BundleId, NodeId, SealId, UploadId, UserId
 from fileflux.core.model import Manifest
+from fileflux.metadata.archive_blocks import first_archive_head, with_archived
 from fileflux.metadata.chain import first_head
 from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.ports import (
+    ArchiveHead,
     AuditBlock,
+    BlockArchive,
     FoundObject,
     LanePosition,
     ListedKeys,
     SealState,
     SequencerHead,
+    StoredCheckpoint,
 )
 from fileflux.metadata.rows import (
     AUDITED_TABLES,
@@ -29,9 +33,10 @@ from fileflux.metadata.rows import (
 
 
 class MemoryReader:
-    """The port `MetadataReader`."""
+    """The port `MetadataReader`. `archive`: where blocks are that left the database."""
 
-    def __init__(self, database: MemoryDatabase) -> None:
+    def __init__(self, database: MemoryDatabase, archive: BlockArchive | None = None) -> None:
+        self._archive = archive
         self._database = database
         self._tables = database.tables
 
@@ -177,7 +182,7 @@ class MemoryReader:
         keys = self._tables.begins_with("audit_blocks", stream)
         blocks: list[AuditBlock] = [self._tables.get("audit_blocks", key) for key in keys]
         wanted = [block for block in blocks if block.first_position + block.count > first_position]
-        return wanted[:limit]
+        return await with_archived(wanted[:limit], self, self._archive, stream, first_position)
 
     async def audit_head(self, stream: str) -> SequencerHead:
         await self._statement()
@@ -188,6 +193,26 @@ class MemoryReader:
         await self._statement()
         tables = (*AUDITED_TABLES, "audit_pending", "audit_blocks")
         return any(self._tables.rows(table) for table in tables)
+
+    async def archive_head(self, stream: str) -> ArchiveHead:
+        await self._statement()
+        head: ArchiveHead | None = self._tables.get("archive_heads", (stream,))
+        return head or first_archive_head(stream)
+
+    async def checkpoints(
+        self, stream: str, first_number: int, *, limit: int
+    ) -> list[StoredCheckpoint]:
+        await self._statement()
+        keys = self._tables.begins_with("checkpoints", stream)
+        return [self._tables.get("checkpoints", k) for k in keys if k[1] >= first_number][:limit]
+
+    async def last_checkpoint(self, stream: str) -> StoredCheckpoint | None:
+        stored = await self.checkpoints(stream, 1, limit=1 << 30)
+        return stored[-1] if stored else None
+
+    async def audit_keys(self) -> list[tuple[bytes, int]]:
+        await self._statement()
+        return sorted(self._tables.rows("audit_keys").values(), key=lambda key: (key[1], key[0]))
 
     async def pending_audit(self, *, limit: int) -> list[tuple[bytes, int, bytes]]:
         await self._statement()

@@ -11,7 +11,14 @@ from fileflux.core.ids import BucketId, BundleId, SealId
 from fileflux.metadata.audit_record import pending_block
 from fileflux.metadata.memory_loads import load_rows
 from fileflux.metadata.memory_tables import MemoryView, SerializationFailure
-from fileflux.metadata.ports import AuditBlock, LanePosition, SealingRows, SequencerHead
+from fileflux.metadata.ports import (
+    ArchiveHead,
+    AuditBlock,
+    LanePosition,
+    SealingRows,
+    SequencerHead,
+    StoredCheckpoint,
+)
 from fileflux.metadata.rows import Footprint, ReplicaRow, Rows, Settlement, Writes
 
 
@@ -158,6 +165,31 @@ class MemoryTransaction:
         self._view.put("audit_blocks", (block.stream, block.first_position), block)
         for bucket_id, sequence in sequences.items():
             self._view.put("sequences", (bucket_id,), sequence)
+
+    async def move_archive_head(self, before: ArchiveHead, after: ArchiveHead) -> None:
+        await self.statement()
+        assert before.turn + 1 == after.turn, "a turn at a time"
+        stored = self._view.get("archive_heads", (before.stream,))
+        if (stored.turn if stored else 0) != before.turn:
+            raise LaneLost(f"{before.stream}: archive turn {before.turn}")
+        self._view.put("archive_heads", (after.stream,), after)
+
+    async def drop_blocks(self, stream: str, first: int, end: int) -> None:
+        await self.statement()
+        for key, block in self._view.begins_with("audit_blocks", stream):
+            if first <= block.first_position < end:
+                self._view.remove("audit_blocks", key)
+
+    async def add_checkpoint(
+        self, checkpoint: StoredCheckpoint, *, public_key: bytes, at_us: int
+    ) -> None:
+        await self.statement()
+        key = (checkpoint.stream, checkpoint.number)
+        if self._view.get("checkpoints", key) is not None:
+            raise LaneLost(f"{checkpoint.stream}: somebody else signed number {checkpoint.number}")
+        self._view.put("checkpoints", key, checkpoint)
+        if self._view.get("audit_keys", (public_key,)) is None:
+            self._view.put("audit_keys", (public_key,), (public_key, at_us))
 
     async def forget(self, first: bytes, end: bytes, *, before_us: int) -> None:
         await self.statement()

@@ -74,6 +74,43 @@ class SequencerHead:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveHead:
+    """How far a stream set is archived. `turn` moves by compare-and-set.
+
+    `next_position`: the first that is not archived; `chain_hash`: of the record before it.
+    `kept_from`: the first position that the database still has. `next_checkpoint`: the first number
+    that is not archived. Where nothing was ever archived: turn 0, the others from the beginning.
+    """
+
+    stream: str
+    turn: int
+    next_position: int
+    chain_hash: bytes
+    kept_from: int
+    next_checkpoint: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A signed checkpoint. `line`: its exact bytes (`checkpoint.decode_checkpoint`)."""
+
+    stream: str
+    number: int
+    position: int
+    line: bytes
+
+
+class BlockArchive(Protocol):
+    """Blocks of ranges that left the database."""
+
+    async def block_at(self, stream: str, position: int) -> AuditBlock | None:
+        """Return the archived range that holds a position; None if the archive lacks it.
+
+        Raise ArchiveUnavailable; EventInvalid if the range was changed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class SealingRows:
     """Everything that a sealing transaction reads, at one snapshot.
 
@@ -135,6 +172,17 @@ class Transaction(Protocol):
 
         A pending block that is gone already was numbered by somebody else: LaneLost.
         """
+
+    async def move_archive_head(self, before: ArchiveHead, after: ArchiveHead) -> None:
+        """Compare-and-set by turn, one at a time; raise LaneLost."""
+
+    async def drop_blocks(self, stream: str, first: int, end: int) -> None:
+        """Remove the audit blocks whose first position is from `first` on and before `end`."""
+
+    async def add_checkpoint(
+        self, checkpoint: StoredCheckpoint, *, public_key: bytes, at_us: int
+    ) -> None:
+        """Insert, and list the key that signed; raise LaneLost if the number is taken."""
 
     async def forget(self, first: bytes, end: bytes, *, before_us: int) -> None:
         """Remove settlements and floors that are older, of ids and keys from `first` to `end`."""
@@ -275,7 +323,23 @@ class MetadataReader(Protocol):
     async def audit_blocks(
         self, stream: str, first_position: int, *, limit: int
     ) -> list[AuditBlock]:
-        """At most `limit` blocks in order, the first one that which holds `first_position`."""
+        """At most `limit` blocks in order, the first one that which holds `first_position`.
+
+        What left the database comes from the archive, a range at a time, if the reader has one;
+        without it the first block may begin behind `first_position`. Empty: there is no more.
+        """
+
+    async def archive_head(self, stream: str) -> ArchiveHead: ...
+
+    async def checkpoints(
+        self, stream: str, first_number: int, *, limit: int
+    ) -> list[StoredCheckpoint]:
+        """At most `limit` checkpoints in the order of their numbers, from `first_number` on."""
+
+    async def last_checkpoint(self, stream: str) -> StoredCheckpoint | None: ...
+
+    async def audit_keys(self) -> list[tuple[bytes, int]]:
+        """(public key, time of its first signature in µs) of every key that signed, in order."""
 
     async def audit_head(self, stream: str) -> SequencerHead: ...
 

@@ -3,14 +3,31 @@
 from collections.abc import Mapping, Sequence
 
 from fileflux.core.ids import BucketId, BundleId, NodeId, SealId
+from fileflux.metadata.archive_blocks import first_archive_head, with_archived
 from fileflux.metadata.chain import first_head
-from fileflux.metadata.ports import AuditBlock, LanePosition, SealState, SequencerHead
+from fileflux.metadata.ports import (
+    ArchiveHead,
+    AuditBlock,
+    BlockArchive,
+    LanePosition,
+    SealState,
+    SequencerHead,
+    StoredCheckpoint,
+)
 from fileflux.metadata.postgres_fetch import StatementReader
+from fileflux.metadata.postgres_pool import Connections
 from fileflux.metadata.rows_codec import settlement_row
 
 
 class PipelineReader(StatementReader):
-    """Settlements, positions, the audit stream, intent, usage."""
+    """Settlements, positions, the audit stream, intent, usage.
+
+    `archive`: where blocks are that left the database.
+    """
+
+    def __init__(self, connections: Connections, archive: BlockArchive | None = None) -> None:
+        super().__init__(connections)
+        self._archive = archive
 
     async def seal_states(
         self, seals: Mapping[SealId, Sequence[BundleId]]
@@ -39,7 +56,8 @@ class PipelineReader(StatementReader):
         self, stream: str, first_position: int, *, limit: int
     ) -> list[AuditBlock]:
         found = await self._fetch("audit_blocks", stream, first_position, limit)
-        return [AuditBlock(*record.values()) for record in found]
+        blocks = [AuditBlock(*record.values()) for record in found]
+        return await with_archived(blocks, self, self._archive, stream, first_position)
 
     async def audit_head(self, stream: str) -> SequencerHead:
         found = await self._fetch("audit_head", stream)
@@ -47,6 +65,24 @@ class PipelineReader(StatementReader):
 
     async def holds_anything(self) -> bool:
         return bool((await self._fetch("holds_anything"))[0]["holds"])
+
+    async def archive_head(self, stream: str) -> ArchiveHead:
+        found = await self._fetch("archive_head", stream)
+        return ArchiveHead(*found[0].values()) if found else first_archive_head(stream)
+
+    async def checkpoints(
+        self, stream: str, first_number: int, *, limit: int
+    ) -> list[StoredCheckpoint]:
+        found = await self._fetch("checkpoints", stream, first_number, limit)
+        return [StoredCheckpoint(*record.values()) for record in found]
+
+    async def last_checkpoint(self, stream: str) -> StoredCheckpoint | None:
+        found = await self._fetch("last_checkpoint", stream)
+        return StoredCheckpoint(*found[0].values()) if found else None
+
+    async def audit_keys(self) -> list[tuple[bytes, int]]:
+        found = await self._fetch("audit_keys")
+        return [(record["public_key"], record["first_us"]) for record in found]
 
     async def pending_audit(self, *, limit: int) -> list[tuple[bytes, int, bytes]]:
         found = await self._fetch("pending_audit", limit)

@@ -11,7 +11,14 @@ from typing import Any
 from fileflux.core.errors import LaneLost
 from fileflux.core.ids import BucketId, BundleId, SealId
 from fileflux.metadata.audit_record import pending_block
-from fileflux.metadata.ports import AuditBlock, LanePosition, SealingRows, SequencerHead
+from fileflux.metadata.ports import (
+    ArchiveHead,
+    AuditBlock,
+    LanePosition,
+    SealingRows,
+    SequencerHead,
+    StoredCheckpoint,
+)
 from fileflux.metadata.postgres_loads import FootprintLoader
 from fileflux.metadata.postgres_pool import Connection
 from fileflux.metadata.queries import statement, together
@@ -166,6 +173,23 @@ class PostgresTransaction:
         self._add("put_bucket_sequences", "bucket_sequences", columns)
         ids = list(block_ids)
         self._add("delete_audit_pending", "audit_pending", [ids], expected=len(ids))
+
+    async def move_archive_head(self, before: ArchiveHead, after: ArchiveHead) -> None:
+        assert before.turn + 1 == after.turn, "a turn at a time"
+        reached = (after.stream, after.turn, after.next_position, after.chain_hash)
+        arguments = (*reached, after.kept_from, after.next_checkpoint)
+        self._add("move_archive_head", "archive_heads", arguments, expected=1)
+
+    async def drop_blocks(self, stream: str, first: int, end: int) -> None:
+        self._add("drop_audit_blocks", "audit_blocks", (stream, first, end))
+
+    async def add_checkpoint(
+        self, checkpoint: StoredCheckpoint, *, public_key: bytes, at_us: int
+    ) -> None:
+        named = (checkpoint.stream, checkpoint.number)
+        arguments = (*named, checkpoint.position, checkpoint.line)
+        self._add("add_checkpoint", "audit_checkpoints", arguments, expected=1)
+        self._add("add_audit_key", "audit_keys", (public_key, at_us))
 
     async def forget(self, first: bytes, end: bytes, *, before_us: int) -> None:
         self._add("forget_settlements", "settlements", (first, end, before_us))

@@ -387,6 +387,36 @@ VALUES ($1::TEXT, $2::INT8, $3::INT8, $4::BYTEA, $5::BYTEA)
 ON CONFLICT (stream, first_position) DO NOTHING
 RETURNING 1;
 
+-- move_archive_head --
+-- Compare-and-set by turn: a row comes back if the head was still ours.
+INSERT INTO archive_heads
+    (stream, turn, next_position, chain_hash, kept_from, next_checkpoint)
+VALUES ($1::TEXT, $2::INT8, $3::INT8, $4::BYTEA, $5::INT8, $6::INT8)
+ON CONFLICT (stream) DO UPDATE SET turn = excluded.turn, next_position = excluded.next_position,
+    chain_hash = excluded.chain_hash, kept_from = excluded.kept_from,
+    next_checkpoint = excluded.next_checkpoint
+WHERE archive_heads.turn = excluded.turn - 1
+RETURNING 1;
+
+-- drop_audit_blocks --
+-- Remove a range that is published and archived.
+DELETE FROM audit_blocks
+WHERE stream = $1::TEXT AND first_position >= $2::INT8 AND first_position < $3::INT8
+RETURNING 1;
+
+-- add_checkpoint --
+-- Store a signed checkpoint; none where the number is taken: somebody else signs.
+INSERT INTO audit_checkpoints (stream, number, position, line)
+VALUES ($1::TEXT, $2::INT8, $3::INT8, $4::BYTEA)
+ON CONFLICT (stream, number) DO NOTHING
+RETURNING 1;
+
+-- add_audit_key --
+-- List a public key with the time of its first signature; it stays.
+INSERT INTO audit_keys (public_key, first_us) VALUES ($1::BYTEA, $2::INT8)
+ON CONFLICT (public_key) DO NOTHING
+RETURNING 1;
+
 -- put_bucket_sequences --
 -- Store the next sequence of each bucket.
 INSERT INTO bucket_sequences (bucket_id, next_sequence)
@@ -558,6 +588,25 @@ SELECT EXISTS (SELECT 1 FROM buckets)
     OR EXISTS (SELECT 1 FROM async_uploads)
     OR EXISTS (SELECT 1 FROM audit_pending)
     OR EXISTS (SELECT 1 FROM audit_blocks) AS holds;
+
+-- archive_head --
+-- How far a stream set is archived.
+SELECT stream, turn, next_position, chain_hash, kept_from, next_checkpoint
+FROM archive_heads WHERE stream = $1::TEXT;
+
+-- checkpoints --
+-- Signed checkpoints from a number on.
+SELECT stream, number, position, line FROM audit_checkpoints
+WHERE stream = $1::TEXT AND number >= $2::INT8 ORDER BY number LIMIT $3::INT8;
+
+-- last_checkpoint --
+-- The newest signed checkpoint.
+SELECT stream, number, position, line FROM audit_checkpoints
+WHERE stream = $1::TEXT ORDER BY number DESC LIMIT 1;
+
+-- audit_keys --
+-- Every public key that signed a checkpoint, the oldest first.
+SELECT public_key, first_us FROM audit_keys ORDER BY first_us, public_key;
 
 -- pending_audit --
 -- The pending blocks of one snapshot, in the order in which they are numbered.

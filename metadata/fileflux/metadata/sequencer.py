@@ -21,6 +21,7 @@ from fileflux.core.model import MIB
 from fileflux.core.telemetry import AUDIT_NUMBERED, AUDIT_PENDING, get_logger
 from fileflux.metadata.audit_publisher import AuditPublisher
 from fileflux.metadata.chain import number_blocks, streams_of, unpack_block
+from fileflux.metadata.checkpointer import Checkpointer
 from fileflux.metadata.ports import (
     AuditBlock,
     Database,
@@ -52,6 +53,7 @@ class SequencerDependencies:
     reader: MetadataReader
     publisher: AuditPublisher
     clock: Clock
+    checkpointer: Checkpointer | None = None
     stream: str = STREAM
     poll_s: float = POLL_S
 
@@ -63,6 +65,7 @@ class Sequencer:
         self._database = deps.database
         self._reader = deps.reader
         self._publisher = deps.publisher
+        self._checkpointer = deps.checkpointer
         self._clock = deps.clock
         self._stream = deps.stream
         self._poll_s = deps.poll_s
@@ -111,6 +114,8 @@ class Sequencer:
         try:
             fresh = [await self._number(self._head, run)] if run else []
             await self._publisher.publish(self._head, fresh)
+            if self._checkpointer is not None:
+                await self._checkpointer.step(self._head)
         except LaneLost:
             self._stand_by()
             return False
