@@ -1,4 +1,5 @@
-"""The metadata processes: `python -m fileflux.metadata materializer | sequencer | migrate | all`.
+"""The metadata processes: `python -m fileflux.metadata materializer | sequencer | migrate | all`,
+and `archiver`, where archiving shall not be the sequencer's.
 
 `all` is for one machine: it migrates, then runs both loops in one process. Supervisors start
 everything at once, so whoever needs the database or the broker waits for it at the start.
@@ -9,20 +10,27 @@ import random
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 import stamina
 
 from fileflux.core.clock import Clock, SystemClock
-from fileflux.core.errors import BrokerUnavailable, MetadataBusy
+from fileflux.core.errors import BrokerUnavailable, Invalid, MetadataBusy
 from fileflux.core.ops import OpsServer
 from fileflux.core.service import announce, run_service
 from fileflux.core.settings import load_settings
 from fileflux.core.telemetry import get_logger
 from fileflux.events.dead_letter import DeadLetters
 from fileflux.events.kafka import KafkaBroker, open_kafka
+from fileflux.metadata.archive import Archive
+from fileflux.metadata.archive_blocks import ArchivedBlocks
+from fileflux.metadata.archive_open import open_archive
+from fileflux.metadata.archiver import Archiver
+from fileflux.metadata.audit_keys import load_audit_key
 from fileflux.metadata.audit_publisher import AuditPublisher
+from fileflux.metadata.checkpointer import Checkpointer, CheckpointTopic
 from fileflux.metadata.completions import CompletionPublisher
 from fileflux.metadata.janitor import Janitor
 from fileflux.metadata.lanes import places_of
@@ -38,6 +46,7 @@ from fileflux.metadata.postgres import (
 from fileflux.metadata.rebuild_target import refuse_unfinished
 from fileflux.metadata.sequencer import Sequencer, SequencerDependencies
 from fileflux.metadata.settings import (
+    ArchiverSettings,
     BothSettings,
     MaterializerSettings,
     MetadataSettings,
@@ -53,11 +62,12 @@ START_RETRY_S_MAX: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What a process reaches: the database, the broker, the time."""
+    """What a process reaches: the database, the broker, the archive if there is one, the time."""
 
     connections: Connections
     broker: KafkaBroker
     clock: Clock
+    archive: Archive | None = None
 
     @property
     def database(self) -> PostgresDatabase:
@@ -66,6 +76,12 @@ class Outside:
     @property
     def reader(self) -> PostgresReader:
         return PostgresReader(self.connections)
+
+    @property
+    def archive_reader(self) -> PostgresReader:
+        """Return who reads what left the database too."""
+        blocks = None if self.archive is None else ArchivedBlocks(self.archive)
+        return PostgresReader(self.connections, blocks)
 
 
 async def run_migrate(_stopping: asyncio.Event) -> None:
@@ -82,8 +98,22 @@ async def run_materializer(stopping: asyncio.Event) -> None:
 async def run_sequencer(stopping: asyncio.Event) -> None:
     settings = load_settings(SequencerSettings)
     async with AsyncExitStack() as stack:
-        outside = await _open(settings, stack)
-        workers: list[Worker] = [await _sequencer(settings, outside), _janitor(outside)]
+        outside = await _with_archive(settings, await _open(settings, stack), stack)
+        workers: list[Worker] = [
+            await _sequencer(settings, outside),
+            _janitor(outside),
+            *await _archivers(settings, outside),
+        ]
+        await _serve(settings, outside, workers, stopping)
+
+
+async def run_archiver(stopping: asyncio.Event) -> None:
+    settings = load_settings(ArchiverSettings)
+    async with AsyncExitStack() as stack:
+        outside = await _with_archive(settings, await _open(settings, stack), stack)
+        workers = await _archivers(settings, outside)
+        if not workers:
+            raise Invalid("there is no archive: set FILEFLUX_ARCHIVE_URL")
         await _serve(settings, outside, workers, stopping)
 
 
@@ -91,11 +121,12 @@ async def run_all(stopping: asyncio.Event) -> None:
     settings = load_settings(BothSettings)
     await _migrate(settings)
     async with AsyncExitStack() as stack:
-        outside = await _open(settings, stack)
+        outside = await _with_archive(settings, await _open(settings, stack), stack)
         workers: list[Worker] = [
             await _materializer(settings, outside),
             await _sequencer(settings, outside),
             _janitor(outside),
+            *await _archivers(settings, outside),
         ]
         await _serve(settings, outside, workers, stopping)
 
@@ -156,9 +187,53 @@ async def _materializer(settings: MaterializerSettings, outside: Outside) -> Mat
     )
 
 
+async def _with_archive(
+    settings: ArchiverSettings, outside: Outside, stack: AsyncExitStack
+) -> Outside:
+    return replace(outside, archive=await stack.enter_async_context(open_archive(settings)))
+
+
+async def _archivers(settings: ArchiverSettings, outside: Outside) -> list[Worker]:
+    """Return the one that archives, if there is an archive."""
+    if outside.archive is None:
+        return []
+    return [
+        Archiver(
+            database=outside.database,
+            reader=outside.reader,
+            source=await outside.broker.lookup(),
+            archive=outside.archive,
+            clock=outside.clock,
+            stream=settings.stream,
+            after_s=settings.archive_after_s,
+            keep_s=settings.archive_keep_s,
+        )
+    ]
+
+
+async def _checkpointer(settings: SequencerSettings, outside: Outside) -> Checkpointer | None:
+    if not settings.audit_key_file:
+        return None
+    topic = CheckpointTopic(
+        reader=outside.reader,
+        publisher=await outside.broker.safe_publisher(),
+        source=await outside.broker.lookup(),
+        clock=outside.clock,
+    )
+    return Checkpointer(
+        database=outside.database,
+        reader=outside.reader,
+        topic=topic,
+        key=load_audit_key(Path(settings.audit_key_file)),
+        clock=outside.clock,
+        every_records=settings.checkpoint_records,
+        every_s=settings.checkpoint_s,
+    )
+
+
 async def _sequencer(settings: SequencerSettings, outside: Outside) -> Sequencer:
     publisher = AuditPublisher(
-        reader=outside.reader,
+        reader=outside.archive_reader,
         broker=outside.broker,
         publisher=await outside.broker.safe_publisher(),
         source=await outside.broker.lookup(),
@@ -171,6 +246,7 @@ async def _sequencer(settings: SequencerSettings, outside: Outside) -> Sequencer
             reader=outside.reader,
             publisher=publisher,
             clock=outside.clock,
+            checkpointer=await _checkpointer(settings, outside),
             stream=settings.stream,
             poll_s=settings.poll_ms / 1_000,
         )
@@ -201,6 +277,7 @@ async def _serve(
 COMMANDS: Final[dict[str, Callable[[asyncio.Event], Awaitable[None]]]] = {
     "materializer": run_materializer,
     "sequencer": run_sequencer,
+    "archiver": run_archiver,
     "migrate": run_migrate,
     "all": run_all,
 }

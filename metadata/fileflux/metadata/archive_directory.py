@@ -109,12 +109,12 @@ def _write_synced(path: Path, body: bytes) -> None:
 
 
 def _make_directory(path: Path) -> None:
-    """Make a directory and those above it, each synced into its own."""
+    """Make a directory and those above it, each synced into its own, for nobody else to read."""
     if path.is_dir():
         return
     _make_directory(path.parent)
     with suppress(FileExistsError):
-        path.mkdir()
+        path.mkdir(mode=0o700)  # Every event lies there in clear.
     _sync_directory(path.parent)
 
 

@@ -6,6 +6,7 @@ form (PKCS#8, PEM) that every other tool reads.
 
 import os
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -16,6 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fileflux.core.errors import Invalid
+
+OPEN_TO_OTHERS: Final = 0o037
+"""Any right of strangers, and the group's to write."""
 
 
 class AuditKeyInvalid(Invalid):
@@ -40,9 +44,12 @@ def new_audit_key(path: Path) -> Ed25519PrivateKey:
 
 
 def load_audit_key(path: Path) -> Ed25519PrivateKey:
-    """Return the key of a file; raise AuditKeyInvalid, also if others may read the file."""
+    """Return the key of a file; raise AuditKeyInvalid, also if everybody may read the file.
+
+    Its group may: that is how secrets are mounted where processes are not root.
+    """
     try:
-        if path.stat().st_mode & 0o077:
+        if path.stat().st_mode & OPEN_TO_OTHERS:
             raise AuditKeyInvalid(f"{path} may be read by others: chmod 600 {path}")
         key = load_pem_private_key(path.read_bytes(), password=None)
     except OSError as error:

@@ -3,7 +3,7 @@
 Both hold the same bytes. The database is what was numbered; the topic is what the world was told.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -50,14 +50,10 @@ async def read_database(
             if record.position >= position:
                 position = record.position + 1
                 yield record
-        if not _holds_more(blocks):
+        if not blocks:
             if follow is None:
                 return
             await follow.sleep(FOLLOW_POLL_S)
-
-
-def _holds_more(blocks: Sequence[object]) -> bool:
-    return len(blocks) == BLOCKS_PER_READ
 
 
 async def read_topic(source: EventSource, *, follow: bool = False) -> Records:

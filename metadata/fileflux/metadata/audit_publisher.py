@@ -98,10 +98,19 @@ class AuditPublisher:
             blocks = await self._reader.audit_blocks(
                 self._stream, self.next_position, limit=BLOCKS_PER_READ
             )
-            if not blocks:
-                raise AuditTopicDiffers(f"the database lacks audit position {self.next_position}")
+            if not blocks or blocks[0].first_position > self.next_position:
+                raise AuditTopicDiffers(await self._lacking(self.next_position))
             for block in blocks:
                 await self._send(unpack_block(block))
+
+    async def _lacking(self, position: int) -> str:
+        """What nobody has must not be skipped: readers would meet a gap for ever."""
+        if position < (await self._reader.archive_head(self._stream)).kept_from:
+            return (
+                f"audit position {position} left the database and is not in the archive: set "
+                "FILEFLUX_ARCHIVE_URL to the one that it went to"
+            )
+        return f"the database lacks audit position {position}"
 
     async def _send(self, records: Sequence[NumberedRecord]) -> None:
         assert self.next_position is not None, "the topic has been compared"

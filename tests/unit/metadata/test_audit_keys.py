@@ -24,9 +24,11 @@ def test_a_key_is_never_written_over_another_one(tmp_path: Path) -> None:
     assert load_audit_key(tmp_path / "key.pem").private_bytes_raw() == made.private_bytes_raw()
 
 
-def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+def test_a_key_that_everybody_may_read_is_refused(tmp_path: Path) -> None:
     new_audit_key(tmp_path / "key.pem")
-    (tmp_path / "key.pem").chmod(0o640)
+    (tmp_path / "key.pem").chmod(0o440)
+    load_audit_key(tmp_path / "key.pem")
+    (tmp_path / "key.pem").chmod(0o604)
 
     with pytest.raises(AuditKeyInvalid, match="chmod 600"):
         load_audit_key(tmp_path / "key.pem")

@@ -1,0 +1,374 @@
+"""Ranges go to the archive once they are published, and leave the database after that alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.model.archive_world import (
+    AFTER_S,
+    KEEP_S,
+    ArchiveWorld,
+    all_steps,
+    open_archive_world,
+)
+from tests.model.audit_world import turns
+
+from fileflux.core.failpoints import FailpointError
+from fileflux.events.topics import AUDIT
+from fileflux.metadata.archive import (
+    SEGMENTS,
+    ArchiveInvalid,
+    ArchiveUnavailable,
+    Probe,
+    Span,
+)
+from fileflux.metadata.archive_format import decode_segment, encode_segment, segment_of
+from fileflux.metadata.archiver import Archiver
+from fileflux.metadata.audit_log import read_database, verify
+from fileflux.metadata.audit_publisher import AuditTopicDiffers
+from fileflux.metadata.memory_reader import MemoryReader
+from fileflux.metadata.sequencer import STREAM
+
+
+@pytest.fixture
+async def world() -> ArchiveWorld:
+    return await open_archive_world()
+
+
+async def kept(world: ArchiveWorld) -> list[int]:
+    """Return the first positions of the blocks that the database has."""
+    blocks = await MemoryReader(world.audit.database).audit_blocks(STREAM, 1, limit=1_000)
+    return [block.first_position for block in blocks]
+
+
+async def newest(world: ArchiveWorld) -> list[int]:
+    """Return what is left when all that may leave has left: where the last block begins."""
+    last = (await world.reader.audit_head(STREAM)).next_position - 1
+    return [(await world.reader.audit_blocks(STREAM, last, limit=1))[0].first_position]
+
+
+async def is_whole(world: ArchiveWorld) -> bool:
+    """Tell whether the archive and the database together have every record, in order."""
+    head = await world.reader.audit_head(STREAM)
+    found = await verify(read_database(world.reader), head=head)
+    return found.faults == () and found.record_count == head.next_position - 1
+
+
+async def test_a_published_range_is_archived_when_it_has_waited(world: ArchiveWorld) -> None:
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(5, sequencer)
+    await all_steps(archiver)
+    assert world.segments() == [], "it waits for enough to fill a segment"
+
+    world.wait(AFTER_S)
+    await all_steps(archiver)
+    (name,) = world.segments()
+    assert name == Span(7, 1).name(STREAM, SEGMENTS)
+    assert list(decode_segment(world.archive.objects[name]).records) == world.published()
+
+
+async def test_enough_records_do_not_wait(
+    world: ArchiveWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fileflux.metadata.archiver.SEGMENT_BYTES", 2_000)
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    for _ in range(6):
+        await world.write(2, sequencer)
+    await all_steps(archiver)
+
+    assert len(world.segments()) >= 2
+
+
+async def test_what_is_not_published_is_not_archived(world: ArchiveWorld) -> None:
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(5, sequencer)
+    world.wait(AFTER_S)
+    world.audit.broker.wipe(AUDIT)
+    await all_steps(archiver)
+
+    assert world.segments() == []
+
+
+async def test_only_what_is_archived_and_old_leaves_the_database(world: ArchiveWorld) -> None:
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(5, sequencer)
+    world.wait(AFTER_S)
+    await all_steps(archiver)
+    await world.write(5, sequencer)
+    assert (await kept(world))[0] == 1, "archived, and young"
+
+    world.wait(KEEP_S - AFTER_S)
+    world.archive.is_down = True
+    await archiver.turn()
+    assert (await kept(world))[0] == 1, "old, and the archive does not give it back"
+
+    world.archive.is_down = False
+    await all_steps(archiver)
+    assert (await kept(world))[0] == 8
+    assert await is_whole(world)
+
+
+async def test_nothing_leaves_the_database_unless_it_is_set(world: ArchiveWorld) -> None:
+    sequencer, archiver = await world.sequencer(), await world.archiver(keep_s=0)
+    await world.write(5, sequencer)
+    world.wait(100 * KEEP_S)
+    await all_steps(archiver)
+
+    assert len(world.segments()) == 1
+    assert (await kept(world))[0] == 1
+
+
+async def test_what_the_topic_lost_does_not_leave_the_database(world: ArchiveWorld) -> None:
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(5, sequencer)
+    world.wait(AFTER_S)
+    await all_steps(archiver)
+    world.wait(KEEP_S)
+    world.audit.broker.wipe(AUDIT)
+    await all_steps(archiver)
+    assert (await kept(world))[0] == 1
+
+    await turns(sequencer)
+    await all_steps(archiver)
+    assert await kept(world) == await newest(world)
+
+
+async def test_a_segment_that_was_changed_keeps_its_range_in_the_database(
+    world: ArchiveWorld,
+) -> None:
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(5, sequencer)
+    world.wait(AFTER_S)
+    await all_steps(archiver)
+    (name,) = world.segments()
+    world.archive.objects[name] = world.archive.objects[name][:-9]
+    world.wait(KEEP_S)
+    await world.write(1, sequencer)
+
+    with pytest.raises(ArchiveInvalid, match="was changed in the archive"):
+        await archiver.step()
+    assert (await kept(world))[0] == 1
+
+
+@pytest.mark.parametrize("age_s", [0.0, KEEP_S], ids=["before writing", "before letting go"])
+async def test_an_archive_that_lost_what_it_was_given_gets_nothing_more_until_it_is_told(
+    world: ArchiveWorld, age_s: float
+) -> None:
+    """It may be a disk that is not mounted: what is written beside it would be hidden later."""
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(5, sequencer)
+    world.wait(AFTER_S)
+    await all_steps(archiver)
+    world.archive.objects.clear()
+    world.wait(age_s)
+    await world.write(1, sequencer)
+    world.wait(AFTER_S - age_s if age_s < AFTER_S else 0)
+    with pytest.raises(ArchiveInvalid, match="archive run --once --again"):
+        await all_steps(archiver)
+    assert (world.archive.objects, (await kept(world))[0]) == ({}, 1)
+
+    await archiver.begin_again()
+    world.wait(AFTER_S + KEEP_S)
+    await all_steps(archiver)
+    checkpoints = [name for name in world.archive.objects if "/checkpoints/" in name]
+    assert min(checkpoints).endswith("from-00000000000000000001.jsonl")
+    assert len(world.segments()) == 1
+    assert await kept(world) == await newest(world)
+    assert await is_whole(world)
+
+
+async def test_a_wiped_topic_is_filled_from_the_archive_and_the_database(
+    world: ArchiveWorld,
+) -> None:
+    """I9: without a gap or a changed byte, though half of it left the database."""
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(5, sequencer)
+    world.wait(AFTER_S + KEEP_S)
+    await all_steps(archiver)
+    await world.write(5, sequencer)
+    await all_steps(archiver)
+    before = world.published()
+    assert (await kept(world))[0] == 8
+    world.audit.broker.wipe(AUDIT)
+    world.wait(6)
+    await turns(sequencer)
+
+    assert world.published() == before
+    assert await world.audit.faults() == []
+
+
+async def test_without_the_archive_a_wiped_topic_gets_no_gap_but_an_error(
+    world: ArchiveWorld,
+) -> None:
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(5, sequencer)
+    world.wait(AFTER_S + KEEP_S)
+    await all_steps(archiver)
+    await world.write(5, sequencer)
+    await all_steps(archiver)
+    world.audit.broker.wipe(AUDIT)
+    blind = await world.audit.sequencer()
+
+    with pytest.raises(AuditTopicDiffers, match="FILEFLUX_ARCHIVE_URL"):
+        await blind.step()
+    assert world.published() == []
+
+
+POINTS = (
+    "archiver.before_put",
+    "archiver.after_put",
+    "archiver.after_move",
+    "archiver.before_put_checkpoints",
+    "archiver.after_put_checkpoints",
+    "archiver.before_drop",
+)
+
+
+def killed_at(point: str, nth: int) -> Callable[[str], None]:
+    """Return a failpoint that ends whoever comes to it for the n-th time."""
+    left = [nth]
+
+    def hit(name: str) -> None:
+        left[0] -= name == point
+        if name == point and left[0] == 0:
+            raise FailpointError(name)
+
+    return hit
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("point", POINTS)
+async def test_killed_at_any_step_nothing_is_lost_or_archived_twice(
+    world: ArchiveWorld, monkeypatch: pytest.MonkeyPatch, point: str, nth: int
+) -> None:
+    sequencer = await world.sequencer()
+    with monkeypatch.context() as patched:
+        for module in ("archiver", "retention"):
+            patched.setattr(f"fileflux.metadata.{module}.failpoint", killed_at(point, nth))
+        deaths = 0
+        for _ in range(3):
+            archiver = await world.archiver()  # It knows nothing of the one before.
+            await world.write(5, sequencer)
+            world.wait(KEEP_S + AFTER_S)
+            await turns(sequencer)
+            try:
+                await all_steps(archiver)
+            except FailpointError:
+                deaths += 1
+            assert await is_whole(world)
+    await all_steps(await world.archiver())
+
+    assert deaths == 1
+    assert await is_whole(world)
+    assert await kept(world) == await newest(world)
+    spans = [decode_segment(world.archive.objects[name]).span for name in world.segments()]
+    assert [span.first for span in spans] == [1, *(span.last + 1 for span in spans[:-1])]
+
+
+async def test_two_archivers_at_once_write_one_history(world: ArchiveWorld) -> None:
+    sequencer = await world.sequencer()
+    one, other = await world.archiver(), await world.archiver()
+    for _ in range(4):
+        await world.write(3, sequencer)
+        world.wait(AFTER_S + KEEP_S)
+        await turns(sequencer)
+        for archiver in (one, other, one, other):
+            await archiver.turn()
+
+    await all_steps(one)
+    assert await is_whole(world)
+    assert await kept(world) == await newest(world)
+
+
+async def test_segments_that_overlap_are_read_as_one_history(world: ArchiveWorld) -> None:
+    """Two that wrote at once with different ends, and one of them lost the head."""
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(8, sequencer)
+    records = world.published()
+    for end in (4, 7):
+        segment = segment_of(STREAM, records[:end])
+        await world.archive.put(segment.span.name(STREAM, SEGMENTS), encode_segment(segment))
+    world.wait(AFTER_S + KEEP_S)
+    await all_steps(archiver)
+
+    assert await is_whole(world)
+
+
+async def test_an_archive_of_another_fileflux_is_refused(world: ArchiveWorld) -> None:
+    other = await open_archive_world()
+    sequencer = await other.sequencer()
+    await other.write(5, sequencer)
+    other.wait(AFTER_S)
+    await all_steps(await other.archiver())
+    world.archive = other.archive
+    await world.write(9, await world.sequencer())
+    world.wait(AFTER_S)
+
+    with pytest.raises(ArchiveInvalid, match="another FileFlux"):
+        await (await world.archiver()).step()
+
+
+async def test_the_newest_block_stays_so_that_an_archive_that_is_away_stops_no_publishing(
+    world: ArchiveWorld,
+) -> None:
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(5, sequencer)
+    world.wait(AFTER_S + KEEP_S)
+    await all_steps(archiver)
+    world.archive.is_down = True
+    for _ in range(3):
+        world.wait(6)
+        await world.write(2, sequencer)
+
+    assert sequencer.problem is None
+    assert world.published()[-1].position == 13
+
+
+async def test_an_archive_that_is_away_stops_nobody(world: ArchiveWorld) -> None:
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    world.archive.is_down = True
+    await world.write(5, sequencer)
+    world.wait(AFTER_S)
+    await archiver.turn()
+    assert archiver.problem == "the archive does not answer"
+    assert await world.audit.faults() == []
+
+    world.archive.is_down = False
+    await archiver.turn()
+    assert archiver.problem is None
+    assert len(world.segments()) == 1
+
+
+class OurOwnProbe:
+    bucket = "archive"
+    key = "probes/x"
+
+    async def remove(self) -> None:
+        """Who may not delete in the archive is no worse an archiver."""
+        raise ArchiveUnavailable("AccessDenied")
+
+
+async def test_an_archive_inside_of_fileflux_is_refused(
+    world: ArchiveWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its address is called: our database knows the object that was left there."""
+    seal = await world.audit.world.upload(b"probes/x")
+    bucket = world.audit.world.bucket.bucket
+    materializer = await world.audit.world.materializer(fetch_wait_s=0.0)
+    await world.audit.world.emit(seal)
+    await world.audit.world.confirm(seal, seal.bundles[0].nodes[0])
+    for _ in range(5):
+        await materializer.turn()
+    probe: Any = OurOwnProbe()
+    probe.bucket = bucket
+
+    async def leave_probe() -> Probe:
+        return probe  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(world.archive, "leave_probe", leave_probe)
+    archiver: Archiver = await world.archiver()
+    with pytest.raises(ArchiveInvalid, match="FileFlux itself"):
+        await archiver.step()
+
+    probe.key = "probes/other"
+    await archiver.step()
