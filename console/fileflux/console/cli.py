@@ -11,6 +11,7 @@ import typer
 from fileflux.console import commands_run
 from fileflux.console.command_help import EXIT_CODES
 from fileflux.console.commands_admin import app as admin_app
+from fileflux.console.commands_archive import app as archive_app
 from fileflux.console.commands_audit import app as audit_app
 from fileflux.console.commands_audit import trace
 from fileflux.console.commands_history import diff, digest
@@ -31,6 +32,7 @@ app.command("doctor", epilog=EXIT_CODES)(commands_run.doctor)
 app.command("version", epilog=EXIT_CODES)(commands_run.version)
 app.add_typer(admin_app, name="admin")
 app.add_typer(audit_app, name="audit")
+app.add_typer(archive_app, name="archive")
 app.command("trace", epilog=EXIT_CODES)(trace)
 app.command("rebuild", epilog=EXIT_CODES)(rebuild)
 app.command("digest", epilog=EXIT_CODES)(digest)

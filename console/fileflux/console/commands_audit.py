@@ -6,12 +6,14 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from fileflux.console.command_help import DEFAULT_DATA_DIR, EXIT_CODES, AsJson, DataDir
+from fileflux.console.commands_audit_key import app as key_app
+from fileflux.console.commands_audit_verify import VERIFY_EXIT_CODES, verify
 from fileflux.console.upload_story import as_json as story_as_json
 from fileflux.console.upload_story import printable, reasons_of, show_hops, show_places
 from fileflux.console.wiring import (
@@ -23,19 +25,16 @@ from fileflux.console.wiring import (
 )
 from fileflux.core.clock import SystemClock
 from fileflux.core.errors import FileFluxError
-from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_log import (
     Trace,
-    Verification,
     read_database,
 )
 from fileflux.metadata.audit_log import trace as find_trace
-from fileflux.metadata.audit_log import verify as verify_records
-from fileflux.metadata.audit_topic import verify_topic
 from fileflux.metadata.chain import FIRST_POSITION, NumberedRecord
-from fileflux.metadata.sequencer import STREAM
 
 app = typer.Typer(help="The audit stream: read it, verify it.", no_args_is_help=True)
+app.command("verify", epilog=VERIFY_EXIT_CODES)(verify)
+app.add_typer(key_app, name="key")
 
 AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line, for scripts.")]
 
@@ -54,29 +53,6 @@ def tail(
     Example: fileflux audit tail --from 5000 --follow
     """
     _run(data_dir, lambda found: _tail(found, start, follow=follow, as_json=as_json))
-
-
-@app.command("verify", epilog=EXIT_CODES)
-def verify(
-    wait_s: Annotated[
-        float,
-        typer.Option("--wait", help="Seconds that the topic may take to catch up.", min=0.0),
-    ] = 10.0,
-    as_json: AsJson = False,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-) -> None:
-    """Prove that nothing is missing, changed or reordered, in the database and on the topic.
-
-    Each fault is printed with its position. What is numbered and not published yet after --wait is
-    counted apart: that is no fault, but see that the sequencer runs.
-
-    Ends with 0 when both are whole, with 1 when something is missing, changed or reordered.
-
-    Example: fileflux audit verify
-
-    Example: fileflux audit verify --wait 60 --json
-    """
-    _run(data_dir, lambda found: _verify(found, wait_s=wait_s, as_json=as_json))
 
 
 def trace(
@@ -111,41 +87,6 @@ def _line(record: NumberedRecord, *, as_json: bool) -> str:
     outcome = data["facts"].get("outcome", "")
     what = f"{stored['time']} {data['operation']:<22} {outcome:<6}"
     return f"{record.position:>8} {what} {printable(f'{who} {name}')}"
-
-
-async def _verify(found: Surroundings, *, wait_s: float, as_json: bool) -> int:
-    async with open_metadata(found) as metadata, open_broker(found) as broker:
-        # The head first: what is numbered while we read may lie behind it, never before it.
-        head = await metadata.reader.audit_head(STREAM)
-        source = await broker.source([(AUDIT, 0)])
-        database = await verify_records(read_database(metadata.reader), head=head)
-        topic = await verify_topic(
-            metadata.reader, source, head=head, clock=SystemClock(), wait_s=wait_s
-        )
-    results = {"database": database, "topic": topic}
-    if as_json:
-        typer.echo(json.dumps({name: _verified_as_json(one) for name, one in results.items()}))
-    else:
-        typer.echo("\n".join(line for name, one in results.items() for line in verdict(name, one)))
-    return int(any(one.faults for one in results.values()))
-
-
-def verdict(name: str, one: Verification) -> list[str]:
-    """What a person reads about the database's or the topic's records."""
-    mark = "broken" if one.faults else "whole"
-    lines = [f"{name:<9} {one.record_count} records, {mark}"]
-    lines += [f"  position {f.position}: {f.kind} {f.detail}" for f in one.faults]
-    if one.unpublished:
-        lines.append(
-            f"  {one.unpublished} more are numbered and not published yet: "
-            "see that the sequencer runs (fileflux doctor)"
-        )
-    return lines
-
-
-def _verified_as_json(one: Verification) -> dict[str, Any]:
-    faults = [{"position": f.position, "kind": f.kind, "detail": f.detail} for f in one.faults]
-    return {"records": one.record_count, "faults": faults, "unpublished": one.unpublished}
 
 
 async def _trace(found: Surroundings, name: str, *, as_json: bool) -> int:

@@ -18,6 +18,7 @@ SERVICES: Final = {
     "storage-node": ["fileflux.storage_node"],
     "materializer": ["fileflux.metadata", "materializer"],
     "sequencer": ["fileflux.metadata", "sequencer"],
+    "archiver": ["fileflux.metadata", "archiver"],
     "migrate": ["fileflux.metadata", "migrate"],
 }
 

@@ -8,17 +8,23 @@ import json
 import os
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
+
+from pydantic import ValidationError
 
 from fileflux.core.clock import SystemClock
 from fileflux.core.errors import Invalid
 from fileflux.core.settings import CommonSettings
 from fileflux.events.kafka import KafkaBroker, open_kafka
+from fileflux.metadata.archive import Archive
+from fileflux.metadata.archive_blocks import ArchivedBlocks
+from fileflux.metadata.archive_open import open_archive
 from fileflux.metadata.direct import DirectWriter
 from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
+from fileflux.metadata.settings import ArchiverSettings
 
 FILE_NAME: Final = "surroundings.json"
 
@@ -39,11 +45,14 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The database's two doors."""
+    """The database's two doors. `reader` sees what left the database, if there is an archive."""
 
     reader: PostgresReader
     database: PostgresDatabase
     direct: DirectWriter
+    archive: Archive | None
+    database_reader: PostgresReader
+    """Sees the database alone."""
 
 
 def write_surroundings(run_dir: Path, found: Surroundings) -> None:
@@ -90,11 +99,22 @@ async def open_metadata(found: Surroundings) -> AsyncIterator[Metadata]:
     rng = random.SystemRandom()
     database = PostgresDatabase(connections, rng=rng)
     direct = DirectWriter(database, rng=rng)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        stack.push_async_callback(direct.close)
+        archive = await stack.enter_async_context(open_archive(archive_settings(found)))
+        blocks = None if archive is None else ArchivedBlocks(archive)
+        everywhere, alone = PostgresReader(connections, blocks), PostgresReader(connections)
+        yield Metadata(everywhere, database, direct, archive, alone)
+
+
+def archive_settings(found: Surroundings) -> ArchiverSettings:
+    """Return where the environment says that the archive is; raise Invalid."""
     try:
-        yield Metadata(PostgresReader(connections), database, direct)
-    finally:
-        await direct.close()
-        await database.close()
+        return ArchiverSettings(**{"DATABASE_URL": found.database_url})  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
+        raise Invalid("; ".join(lines)) from None
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from fileflux.console import commands_admin
 from fileflux.console.cli import app
 from fileflux.console.command_help import EXIT_CODES
-from fileflux.console.commands_audit import verdict
+from fileflux.console.commands_audit_verify import VERIFY_EXIT_CODES, verdict
 from fileflux.metadata.audit_log import Verification
 from fileflux.metadata.chain import ChainFault
 
@@ -48,7 +48,7 @@ def test_every_command_has_an_example_that_it_understands(name: str) -> None:
 def test_every_command_says_how_it_ends_and_what_it_takes(name: str) -> None:
     command = COMMANDS[name]
 
-    assert command.epilog == EXIT_CODES
+    assert command.epilog == (VERIFY_EXIT_CODES if name == "audit verify" else EXIT_CODES)
     assert [one.name for one in command.params if not getattr(one, "help", "")] == []
 
 

@@ -1,0 +1,193 @@
+"""`audit verify` over database, topic, archive, checkpoints: whole, or it says where it is not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.model.archive_world import (
+    AFTER_S,
+    EVERY_S,
+    KEEP_S,
+    KEY,
+    ArchiveWorld,
+    all_steps,
+    open_archive_world,
+)
+
+from fileflux.events.topics import AUDIT, AUDIT_CHECKPOINTS
+from fileflux.metadata.archive_format import decode_segment, encode_segment, segment_of
+from fileflux.metadata.audit_verify import Everywhere, verify_everywhere
+from fileflux.metadata.checkpoint import decode_checkpoint, encode_checkpoint
+from fileflux.metadata.sequencer import STREAM
+
+ROUNDS, PER_ROUND = 3, 4
+
+
+@pytest.fixture
+async def world() -> ArchiveWorld:
+    """Three segments and as many checkpoints; the first segment's range left the database."""
+    made = await open_archive_world()
+    sequencer = await made.sequencer()
+    for age_s in (KEEP_S, 0, 0):
+        await made.write(PER_ROUND, sequencer)
+        made.wait(AFTER_S + EVERY_S + age_s)
+        await all_steps(await made.archiver())
+    await made.write(1, sequencer)
+    return made
+
+
+async def verified(
+    world: ArchiveWorld, *, keys: list[bytes] | None = None, with_archive: bool = True
+) -> Everywhere:
+    broker = world.audit.broker
+    return await verify_everywhere(
+        world.reader if with_archive else world.audit.world.reader,
+        topic=await broker.source([(AUDIT, 0)]),
+        checkpoints=await broker.source([(AUDIT_CHECKPOINTS, 0)]),
+        archive=world.archive if with_archive else None,
+        stream=STREAM,
+        keys=keys,
+        clock=world.audit.clock,
+        wait_s=0.0,
+    )
+
+
+def faults(found: Everywhere) -> dict[str, list[tuple[int, str]]]:
+    assert found.archive is not None
+    places = {
+        "database": found.database,
+        "topic": found.topic,
+        "archive": found.archive,
+        "checkpoints": found.checkpoints,
+    }
+    return {
+        name: sorted({(fault.position, fault.kind) for fault in place.faults})
+        for name, place in places.items()
+        if place.faults
+    }
+
+
+async def test_what_is_whole_is_whole_everywhere(world: ArchiveWorld) -> None:
+    found = await verified(world)
+
+    assert faults(found) == {}
+    assert found.is_whole
+    assert found.archive is not None
+    assert (found.database.record_count, found.archive.record_count) == (15, 14)
+    assert found.checkpoints.record_count == 4
+    assert found.signed_to == 15
+    kept = await world.audit.world.reader.audit_blocks(STREAM, 1, limit=1)
+    assert kept[0].first_position == 7, "part of it comes from the archive"
+
+
+async def test_without_the_archive_what_left_the_database_is_missing(world: ArchiveWorld) -> None:
+    found = await verified(world, with_archive=False)
+
+    assert [(f.position, f.kind) for f in found.database.faults] == [(1, "missing")]
+    assert found.not_looked_at == 14
+
+
+async def test_a_segment_that_is_missing_is_found(world: ArchiveWorld) -> None:
+    del world.archive.objects[world.segments()[1]]
+
+    assert faults(await verified(world)) == {"archive": [(7, "missing")]}
+
+
+async def test_a_segment_that_is_missing_where_the_database_has_none_is_found_twice(
+    world: ArchiveWorld,
+) -> None:
+    del world.archive.objects[world.segments()[0]]
+    found = faults(await verified(world))
+
+    assert found["database"] == found["archive"] == [(1, "missing")]
+
+
+async def test_a_segment_at_the_end_that_is_missing_is_found(world: ArchiveWorld) -> None:
+    del world.archive.objects[world.segments()[-1]]
+
+    assert faults(await verified(world)) == {"archive": [(11, "missing")]}
+
+
+async def test_a_segment_that_was_cut_is_found(world: ArchiveWorld) -> None:
+    name = world.segments()[1]
+    world.archive.objects[name] = world.archive.objects[name][:-20]
+    found = faults(await verified(world))
+
+    assert (7, "changed") in found["archive"]
+
+
+async def test_a_segment_with_another_history_is_found_where_it_begins(
+    world: ArchiveWorld,
+) -> None:
+    """Somebody made it whole again after the change: digest, hashes and all."""
+    name = world.segments()[1]
+    records = list(decode_segment(world.archive.objects[name]).records)
+    records[1] = replace(records[1], payload=records[1].payload.replace(b"user", b"uses"))
+    for place in (2, 3):
+        records[place] = replace(records[place], previous_hash=records[place - 1].chain_hash)
+    world.archive.objects[name] = encode_segment(segment_of(STREAM, records))
+    found = faults(await verified(world))
+
+    assert found == {"archive": [(10, "changed")]}, "the record behind it names another hash"
+
+
+async def test_two_segments_with_each_others_names_are_found(world: ArchiveWorld) -> None:
+    objects, (_, one, other) = world.archive.objects, world.segments()
+    objects[one], objects[other] = objects[other], objects[one]
+    found = faults(await verified(world))
+
+    assert {(7, "changed"), (11, "changed")} <= set(found["archive"])
+
+
+def _change_line(world: ArchiveWorld, number: int, change: Callable[[bytes], bytes]) -> None:
+    tables = world.audit.database.tables
+    stored = tables.rows("checkpoints")[STREAM, number]
+    tables.commit({("checkpoints", (STREAM, number)): replace(stored, line=change(stored.line))})
+
+
+async def test_a_forged_checkpoint_is_found(world: ArchiveWorld) -> None:
+    def forged(line: bytes) -> bytes:
+        return encode_checkpoint(replace(decode_checkpoint(line), chain_hash=bytes(32)))
+
+    _change_line(world, 2, forged)
+    found = faults(await verified(world))
+
+    assert set(found) == {"checkpoints"}
+    assert (10, "forged") in found["checkpoints"]
+
+
+async def test_a_checkpoint_that_is_not_readable_is_found(world: ArchiveWorld) -> None:
+    _change_line(world, 2, lambda line: line[:-1])
+
+    assert (0, "changed") in faults(await verified(world))["checkpoints"]
+
+
+async def test_a_checkpoint_that_is_missing_is_found(world: ArchiveWorld) -> None:
+    world.audit.database.tables.commit({("checkpoints", (STREAM, 2)): None})
+
+    assert (14, "missing") in faults(await verified(world))["checkpoints"]
+
+
+async def test_checkpoints_that_the_topic_or_the_archive_lacks_are_found(
+    world: ArchiveWorld,
+) -> None:
+    broker = world.audit.broker
+    del broker.log(AUDIT_CHECKPOINTS, 0).records[1]
+    assert (10, "missing") in faults(await verified(world))["checkpoints"]
+
+    broker.wipe(AUDIT_CHECKPOINTS)
+    for name in [name for name in world.archive.objects if "/checkpoints/" in name][-1:]:
+        del world.archive.objects[name]
+    found = await verified(world)
+    assert any("in the archive" in fault.detail for fault in found.checkpoints.faults)
+
+
+async def test_only_the_keys_that_were_named_count(world: ArchiveWorld) -> None:
+    ours = KEY.public_key().public_bytes_raw()
+    other = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+
+    assert (await verified(world, keys=[ours, other])).is_whole
+    assert {kind for _, kind in faults(await verified(world, keys=[other]))["checkpoints"]} == {
+        "forged"
+    }
