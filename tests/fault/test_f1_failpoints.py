@@ -24,10 +24,17 @@ NAMES: Final = sorted(
         if not name.startswith(COMMANDS)
     }
 )
-OWNER: Final = {"settle": "ingest", "direct": "ingest"}
+OWNER: Final = {
+    "settle": "ingest",
+    "direct": "ingest",
+    "archiver": "sequencer",
+    "archive": "sequencer",
+}
 """Whose process passes the points that are named after what happens."""
 HITS_MAX: Final = 4
 """The kill comes at the first to the fourth time."""
+SELDOM: Final = ("placement", "archive", "abort", "checkpoint")
+"""What comes every few seconds at most: the first time."""
 REACHED_WITHIN_S: Final = 40.0
 GIVEN_UP_AFTER_S: Final = 12.0
 POLL_S: Final = 0.02
@@ -47,7 +54,7 @@ async def test_a_kill_at_a_failpoint_loses_nothing(world: World, name: str) -> N
 async def _kill_at(world: World, injury: Injury, name: str) -> None:
     service = _service(name, injury)
     starts = world.cluster.services[service].starts
-    hits = 1 if name.startswith("placement") or "abort" in name else HITS_MAX
+    hits = 1 if any(part in name for part in SELDOM) else HITS_MAX
     world.arm(service, f"{name}=kill@{injury.rng.randint(1, hits)}")
     injury.note = f" of {service}"
     try:

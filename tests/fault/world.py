@@ -27,6 +27,7 @@ from tests.fault.workload import Client
 from fileflux.console.cluster import Cluster
 from fileflux.console.services import ClusterOptions
 from fileflux.console.wiring import Surroundings
+from fileflux.metadata.audit_keys import new_audit_key
 
 BUCKET: Final = "fault-battery"
 CLIENTS: Final = 8
@@ -330,6 +331,7 @@ def _told(epoch: Epoch) -> str:
 
 def make_world(directory: Path, cache_dir: Path, *, seed: int) -> World:
     """A cluster that was not started yet."""
+    os.environ.update(_audit_settings(directory.parent))  # The judge reads the archive too.
     return World(
         Cluster(
             ClusterOptions(
@@ -343,6 +345,19 @@ def make_world(directory: Path, cache_dir: Path, *, seed: int) -> World:
         ),
         seed,
     )
+
+
+def _audit_settings(directory: Path) -> dict[str, str]:
+    """Records go to an archive, and leave the database while the faults go on."""
+    key = directory / "audit-key.pem"
+    new_audit_key(key)
+    return {
+        "FILEFLUX_ARCHIVE_URL": f"file://{directory}/archive",
+        "FILEFLUX_ARCHIVE_AFTER_S": "1",
+        "FILEFLUX_ARCHIVE_KEEP_S": "5",
+        "FILEFLUX_AUDIT_KEY_FILE": str(key),
+        "FILEFLUX_CHECKPOINT_S": "1",
+    }
 
 
 def fault_seed() -> int:

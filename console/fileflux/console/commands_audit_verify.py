@@ -97,10 +97,10 @@ def as_lines(found: Everywhere) -> list[str]:
         lines.append(
             f"archive   {found.not_looked_at} records, not looked at: set FILEFLUX_ARCHIVE_URL"
         )
-    lines += verdict("checkpoints", found.checkpoints, what="checkpoints")
-    if found.signed_to:
-        lines.append(f"  signed up to position {found.signed_to}")
-    return lines
+    if not (found.checkpoints.record_count or found.checkpoints.faults):
+        return [*lines, "signed    nothing: FILEFLUX_AUDIT_KEY_FILE lets the sequencer do it"]
+    lines += verdict("signed", found.checkpoints, what="checkpoints")
+    return [*lines, f"  up to position {found.signed_to}"]
 
 
 def verdict(name: str, one: Verification, *, what: str = "records") -> list[str]:

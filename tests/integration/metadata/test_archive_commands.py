@@ -81,6 +81,7 @@ async def test_an_operator_archives_lists_verifies_and_gives_the_key_away(
     async with opened as archive:
         await archive._client.create_bucket(Bucket="outside")
         await _numbered_and_signed(database, reader, server, environment)
+        await _run_until_archived(archive, environment)
         await _asked(environment, public)
         assert await archive.names("probes/") == []
         await _broken(archive, environment)
@@ -108,6 +109,22 @@ async def _numbered_and_signed(
                 break
             await asyncio.sleep(0.1)
     await broker.close()
+
+
+async def _run_until_archived(archive: S3Archive, environment: Mapping[str, str]) -> None:
+    """`archive run` is the service; without an archive it says what to set."""
+    without = {**environment, "FILEFLUX_ARCHIVE_URL": ""}
+    code, out = await command(without, "archive", "run")
+    assert (code, "set FILEFLUX_ARCHIVE_URL" in out) == (1, True), out
+    made = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fileflux.console.cli", "archive", "run"),
+        env={**os.environ, **environment},
+    )
+    async with asyncio.timeout(WAIT_S):
+        while not await archive.names("main/checkpoints/"):
+            await asyncio.sleep(0.1)
+        made.terminate()
+        assert await made.wait() == 0
 
 
 async def _asked(environment: Mapping[str, str], public: str) -> None:

@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -12,8 +13,9 @@ from typer.testing import CliRunner
 from fileflux.console import commands_admin
 from fileflux.console.cli import app
 from fileflux.console.command_help import EXIT_CODES
-from fileflux.console.commands_audit_verify import VERIFY_EXIT_CODES, verdict
+from fileflux.console.commands_audit_verify import VERIFY_EXIT_CODES, as_lines, verdict
 from fileflux.metadata.audit_log import Verification
+from fileflux.metadata.audit_verify import Everywhere
 from fileflux.metadata.chain import ChainFault
 
 EXAMPLE: Final = re.compile(r"^ *Example: fileflux (.+)$", re.MULTILINE)
@@ -156,3 +158,18 @@ def test_what_is_not_published_yet_is_said_and_not_called_broken() -> None:
     assert "3 more are numbered and not published yet" in late
     assert "broken" in broken
     assert "position 4: missing" in broken
+
+
+def test_a_person_reads_what_is_signed_and_what_was_not_looked_at() -> None:
+    whole = Verification(7, ())
+    found = Everywhere(whole, whole, None, Verification(0, ()), signed_to=0, not_looked_at=5)
+    lines = "\n".join(as_lines(found))
+    assert "signed    nothing" in lines
+    assert "5 records, not looked at: set FILEFLUX_ARCHIVE_URL" in lines
+
+    signed = replace(found, archive=whole, checkpoints=Verification(2, ()), signed_to=7)
+    lines = "\n".join(as_lines(signed))
+    assert "signed    2 checkpoints, whole\n  up to position 7" in lines
+    assert "archive   7 records, whole" in lines
+    assert signed.is_whole
+    assert not replace(signed, archive=Verification(1, (ChainFault(4, "missing"),))).is_whole
