@@ -73,8 +73,11 @@ class AuditPublisher:
         self._own_start: int | None = None
         self.next_position: int | None = None
 
-    async def publish(self, head: SequencerHead, fresh: Sequence[AuditBlock] = ()) -> None:
-        """Return when the topic holds everything before the head.
+    async def publish(self, head: SequencerHead, fresh: Sequence[AuditBlock] = ()) -> bool:
+        """Bring the topic closer to the head; return whether it holds everything before it.
+
+        One call sends at most BLOCKS_PER_READ stored blocks: a long history is many turns, or its
+        publisher would seem to stand still.
 
         `fresh`: blocks just stored, which need not be read again. Raise AuditTopicDiffers; LaneLost
         when somebody else is ahead of us; BrokerUnavailable or MetadataBusy, after which the topic
@@ -87,6 +90,7 @@ class AuditPublisher:
             if self.next_position == block.first_position:
                 await self._send(unpack_block(block))
         await self._send_stored(head)
+        return self.next_position is not None and self.next_position >= head.next_position
 
     async def lags_behind(self, head: SequencerHead) -> bool:
         """Tell whether the topic lacks what the database has numbered."""
@@ -94,14 +98,15 @@ class AuditPublisher:
         return (FIRST_POSITION - 1 if last is None else last.position) + 1 < head.next_position
 
     async def _send_stored(self, head: SequencerHead) -> None:
-        while self.next_position is not None and self.next_position < head.next_position:
-            blocks = await self._reader.audit_blocks(
-                self._stream, self.next_position, limit=BLOCKS_PER_READ
-            )
-            if not blocks or blocks[0].first_position > self.next_position:
-                raise AuditTopicDiffers(await self._lacking(self.next_position))
-            for block in blocks:
-                await self._send(unpack_block(block))
+        if self.next_position is None or self.next_position >= head.next_position:
+            return
+        blocks = await self._reader.audit_blocks(
+            self._stream, self.next_position, limit=BLOCKS_PER_READ
+        )
+        if not blocks or blocks[0].first_position > self.next_position:
+            raise AuditTopicDiffers(await self._lacking(self.next_position))
+        for block in blocks:
+            await self._send(unpack_block(block))
 
     async def _lacking(self, position: int) -> str:
         """What nobody has must not be skipped: readers would meet a gap for ever."""

@@ -113,13 +113,14 @@ class Sequencer:
         run = _first_of(pending)
         try:
             fresh = [await self._number(self._head, run)] if run else []
-            await self._publisher.publish(self._head, fresh)
-            if self._checkpointer is not None:
+            is_up_to_date = await self._publisher.publish(self._head, fresh)
+            if self._checkpointer is not None and is_up_to_date:
                 await self._checkpointer.step(self._head)
         except LaneLost:
             self._stand_by()
             return False
-        return len(run) < len(pending) or len(pending) == PENDING_BLOCKS_MAX
+        is_all = len(run) == len(pending) < PENDING_BLOCKS_MAX
+        return not (is_all and is_up_to_date)
 
     async def _number(self, head: SequencerHead, pending: Pending) -> AuditBlock:
         """Give the pending blocks their numbers, all or none; raise LaneLost."""

@@ -64,6 +64,25 @@ async def test_a_wiped_topic_gets_everything_again_from_the_first_record(audit: 
     assert await audit.faults() == []
 
 
+async def test_a_long_history_is_published_in_many_turns(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One turn for all of it would look like a loop that stands still, and be restarted."""
+    monkeypatch.setattr("fileflux.metadata.audit_publisher.BLOCKS_PER_READ", 2)
+    one = await audit.sequencer()
+    for _ in range(8):
+        await audit.write(1)
+        await turns(one, count=1)
+    audit.broker.wipe(AUDIT)
+    audit.clock.advance(6)
+    await turns(one, count=1)
+    after_one_turn = len(audit.published())
+    await turns(one, count=8)
+
+    assert 0 < after_one_turn < 10
+    assert [record.position for record in audit.published()] == list(range(1, 11))
+
+
 async def test_a_topic_that_lost_its_tail_gets_it_again(audit: Audit) -> None:
     one = await audit.sequencer()
     await audit.write(10)
