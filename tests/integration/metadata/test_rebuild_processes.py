@@ -183,7 +183,9 @@ async def test_a_database_rebuilt_from_the_topic_is_the_same_and_goes_on(
     async with opened(into) as (database, reader):
         assert await reader.usage_of([world.bucket.bucket_id]) == usage
         found = (await reader.find_objects([(world.bucket.bucket, b"up-3")]))[0].replicas
-        assert {b: set(n) for b, n in found.items()} == {b: set(n) for b, n in nodes.items()}
+        # Those seen before it settled. Later ones stand in no record: the inventories tell them.
+        assert found.keys() == nodes.keys()
+        assert all(set() < set(found[bundle]) <= set(nodes[bundle]) for bundle in nodes)
         async with running(await sequencer_of(broker, database, reader)):
             await write(database, *(world.maker.put(world.bucket, b"new-%d" % n) for n in range(9)))
             assert await until_published(broker, reader) == count + 9
