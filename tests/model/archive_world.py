@@ -68,6 +68,7 @@ class ArchiveWorld:
             clock=self.audit.clock,
             every_records=every_records,
             every_s=EVERY_S,
+            archive=self.archive,
         )
 
     async def archiver(self, *, keep_s: float = KEEP_S) -> Archiver:

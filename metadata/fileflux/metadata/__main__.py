@@ -222,12 +222,13 @@ async def _checkpointer(settings: SequencerSettings, outside: Outside) -> Checkp
     )
     return Checkpointer(
         database=outside.database,
-        reader=outside.reader,
+        reader=outside.archive_reader,
         topic=topic,
         key=load_audit_key(Path(settings.audit_key_file)),
         clock=outside.clock,
         every_records=settings.checkpoint_records,
         every_s=settings.checkpoint_s,
+        archive=outside.archive,
     )
 
 

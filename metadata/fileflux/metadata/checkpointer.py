@@ -5,6 +5,7 @@ its number is taken by insertion, so of two that sign one finds it taken and rea
 The topic is compared with the database at the start, now and then, and after any failure.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,7 +17,10 @@ from fileflux.core.failpoints import failpoint
 from fileflux.core.telemetry import AUDIT_CHECKPOINTS, AUDIT_SIGNED_POSITION, get_logger
 from fileflux.events.ports import EventPublisher, TopicLookup
 from fileflux.events.topics import AUDIT_CHECKPOINTS as TOPIC
+from fileflux.metadata.archive import Archive
+from fileflux.metadata.archive_blocks import checkpoints_at
 from fileflux.metadata.checkpoint import FIRST_NUMBER, Checkpoint, decode_checkpoint, sign_next
+from fileflux.metadata.checkpoint_row import archived_row, is_row, published_row
 from fileflux.metadata.ports import (
     Database,
     MetadataReader,
@@ -24,6 +28,7 @@ from fileflux.metadata.ports import (
     StoredCheckpoint,
     Transaction,
 )
+from fileflux.metadata.retention import record_at
 
 log = get_logger(__name__)
 
@@ -31,10 +36,15 @@ PARTITION: Final = 0
 COMPARE_EVERY_S: Final = 30.0
 READ_MAX: Final = 500
 DEADLINE_S: Final = 10.0
+LOOK_S: Final = 0.05
+"""How long a step waits for the row to be looked up; usually it is one row of the database."""
 
 
 class Checkpointer:
-    """`every_records`, `every_s`: what is due first signs, if anything is new."""
+    """`every_records`, `every_s`: what is due first signs, if anything is new.
+
+    `archive`: asked for a row that a rebuilt database lacks, if the topic has none.
+    """
 
     def __init__(
         self,
@@ -46,28 +56,85 @@ class Checkpointer:
         clock: Clock,
         every_records: int,
         every_s: float,
+        archive: Archive | None = None,
     ) -> None:
         self._database = database
         self._reader = reader
         self._topic = topic
         self._key = key
+        self._archive = archive
         self._clock = clock
         self._every_records = every_records
         self._every_s = every_s
         self._last: Checkpoint | None = None
         self._is_known = False
+        self._looking: asyncio.Task[bool] | None = None
+        self._look_again_s = float("-inf")
         self._signed_s = -every_s
 
     async def step(self, head: SequencerHead) -> None:
         """Sign where the head stands if that is due, and publish; `head` is published already."""
-        if not self._is_known:
-            stored = await self._reader.last_checkpoint(head.stream)
-            self._last = None if stored is None else decode_checkpoint(stored.line)
-            self._is_known = True
+        if not self._is_known and not await self._knows(head):
+            return
         if self._is_due(head):
             await self._sign(head)
         if self._last is not None:
             await self._topic.publish(head.stream, self._last.number)
+
+    async def _knows(self, head: SequencerHead) -> bool:
+        """Find out where the row ends, beside the numbering: a long one takes minutes."""
+        if self._clock.monotonic_s() < self._look_again_s:
+            return False
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look(head), name="checkpoints taken over")
+        await asyncio.wait({self._looking}, timeout=LOOK_S)
+        if not self._looking.done():
+            return False
+        looked, self._looking = self._looking, None
+        try:
+            self._is_known = looked.result()
+        except (LaneLost, EventInvalid) as error:
+            log.warning("where the checkpoints end cannot be told now", cause=repr(error))
+        if not self._is_known:
+            self._look_again_s = self._clock.monotonic_s() + COMPARE_EVERY_S
+        return self._is_known
+
+    async def _look(self, head: SequencerHead) -> bool:
+        """Read the last checkpoint, and store what a rebuilt database lacks behind it.
+
+        Return whether signing may go on.
+        """
+        stored = await self._reader.last_checkpoint(head.stream)
+        self._last = None if stored is None else decode_checkpoint(stored.line)
+        known = 0 if stored is None else stored.number
+        row = await self._row_beyond(head.stream, known)
+        if not row:
+            return True
+        last = row[-1]
+        record = await record_at(self._reader, head.stream, last.position)
+        fits = record is not None and record.chain_hash == last.chain_hash
+        is_ours = self._last is None or row[known - 1] == self._last
+        public_key = self._key.public_key().public_bytes_raw()
+        if not (fits and is_ours and is_row(row, public_key=public_key)):
+            log.warning(
+                "no checkpoints are signed: those that are published are of other records, or "
+                "their last one is of another key",
+                position=last.position,
+            )
+            return False
+        for one in row[known:]:
+            await self._store(one, await self._reader.clock_us())
+            self._last = one
+        log.info("took over checkpoints that were signed before", count=len(row) - known)
+        return True
+
+    async def _row_beyond(self, stream: str, known: int) -> list[Checkpoint]:
+        """Return the whole row of the topic or the archive, if it goes beyond what is known."""
+        if await self._topic.last_number() > known:
+            return await self._topic.row(stream)
+        if self._archive is not None and await checkpoints_at(self._archive, stream, known + 1):
+            return await archived_row(self._archive, stream)
+        return []
 
     def _is_due(self, head: SequencerHead) -> bool:
         fresh = head.next_position - 1 - (0 if self._last is None else self._last.position)
@@ -136,6 +203,15 @@ class CheckpointTopic:
         self._next: int | None = None
         self._compared_s = 0.0
         self._filled_behind: int | None = None
+
+    async def last_number(self) -> int:
+        """Return the number of the topic's last checkpoint, 0 if it has none."""
+        first, end = await self._source.bounds(TOPIC, PARTITION)
+        return 0 if first == end else await self._number_at(end - 1)
+
+    async def row(self, stream: str) -> list[Checkpoint]:
+        """Return the checkpoints that the topic has, by number."""
+        return await published_row(self._source, stream)
 
     async def publish(self, stream: str, last_number: int) -> None:
         """Return when the topic holds every checkpoint up to this one."""

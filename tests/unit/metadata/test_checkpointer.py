@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.model.archive_world import EVERY_S, KEY, ArchiveWorld, open_archive_world
+from tests.model.archive_world import EVERY_S, KEY, ArchiveWorld, all_steps, open_archive_world
 from tests.model.audit_world import turns
 
 from fileflux.core.failpoints import FailpointError
@@ -152,6 +152,64 @@ async def test_a_record_that_is_no_checkpoint_stops_nobody(world: ArchiveWorld) 
     values = [one.value for one in world.audit.broker.records(AUDIT_CHECKPOINTS)]
     signed = [decode_checkpoint(value).number for value in values if value != b"somebody's"]
     assert signed == [1, 1, 2]
+
+
+def forget_checkpoints(world: ArchiveWorld) -> None:
+    """As a rebuild leaves it: all records, no checkpoint, nothing known of the archive."""
+    tables = world.audit.database.tables
+    names = ("checkpoints", "audit_keys", "archive_heads")
+    tables.commit({(name, key): None for name in names for key in tables.rows(name)})
+
+
+@pytest.mark.parametrize("is_wiped", [False, True], ids=["from the topic", "from the archive"])
+async def test_a_rebuilt_database_takes_the_row_over_and_goes_on(
+    world: ArchiveWorld, is_wiped: bool
+) -> None:
+    sequencer = await world.sequencer()
+    for _ in range(3):
+        await world.write(3, sequencer)
+        world.wait(EVERY_S)
+        await all_steps(await world.archiver(keep_s=0))
+    before = world.signed()
+    forget_checkpoints(world)
+    if is_wiped:
+        world.audit.broker.wipe(AUDIT_CHECKPOINTS)
+    await world.write(3, await world.sequencer())
+
+    assert world.signed()[:3] == before
+    assert len(world.signed()) == 4
+    check_row(world, world.signed())
+    world.wait(EVERY_S)
+    await all_steps(await world.archiver(keep_s=0))
+    archived = [name for name in world.archive.objects if "/checkpoints/" in name]
+    assert max(archived).startswith("main/checkpoints/upto-00000000000000000004")
+
+
+async def test_a_take_over_that_was_killed_goes_on(world: ArchiveWorld) -> None:
+    sequencer = await world.sequencer()
+    for _ in range(3):
+        await world.write(3, sequencer)
+        world.wait(EVERY_S)
+    before = world.signed()
+    tables = world.audit.database.tables
+    tables.commit({("checkpoints", (STREAM, number)): None for number in (2, 3)})
+    await world.write(3, await world.sequencer())
+
+    assert world.signed()[:3] == before
+    assert len(world.signed()) == 4
+    check_row(world, world.signed())
+
+
+async def test_beside_a_row_of_other_records_or_keys_nothing_is_signed(world: ArchiveWorld) -> None:
+    await world.write(3, await world.sequencer())
+    before = world.signed()
+    forget_checkpoints(world)
+    other = await world.sequencer(Ed25519PrivateKey.generate())
+    await world.write(3, other)
+
+    assert world.signed() == before
+    assert await world.reader.last_checkpoint(STREAM) is None
+    assert await world.audit.faults() == []
 
 
 @pytest.mark.parametrize("point", ["sequencer.before_checkpoint", "sequencer.after_checkpoint"])
