@@ -35,6 +35,7 @@ from fileflux.core.changes import (
     SetPassword,
 )
 from fileflux.core.model import HopTimes
+from fileflux.metadata.redaction import redacted
 from fileflux.metadata.row_json import mapping_to_json
 from fileflux.metadata.seals import SealFacts
 
@@ -79,7 +80,7 @@ def actor_facts(actor: Actor) -> dict[str, str]:
         "user_name": actor.user_name,
         "key_id": actor.key_id,
         "source_address": actor.source_address,
-        "user_agent": actor.user_agent,
+        "user_agent": redacted(actor.user_agent),
         "request_id": actor.request_id,
         "trace_id": actor.trace_id,
     }
