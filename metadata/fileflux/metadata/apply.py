@@ -33,7 +33,7 @@ from fileflux.core.changes import (
     SetNodeIntent,
     SetPassword,
 )
-from fileflux.core.ids import BucketId
+from fileflux.core.ids import BucketId, UserId
 from fileflux.metadata import apply_accounts as accounts
 from fileflux.metadata import apply_buckets as buckets
 from fileflux.metadata import apply_complete as complete
@@ -45,6 +45,8 @@ from fileflux.metadata.overlay import Overlay
 from fileflux.metadata.refusals import refused
 from fileflux.metadata.rows import AuditRecord, Rows, RowWrite, Writes
 from fileflux.metadata.seals import AcceptedSeal, SealFacts, live_bundles
+
+NO_BUCKET: Final = BucketId(b"")
 
 _DECISIONS: Final[Mapping[type[Change], Callable[[Overlay, Any], Outcome]]] = {
     PutObject: objects.put_object,
@@ -82,32 +84,47 @@ def apply(
     audit: list[AuditRecord] = []
     outcomes = []
     for change in changes:
+        owner = _owner_of(state, change)  # Before it: a bucket may go with the change.
         outcome = _DECISIONS[type(change)](state, change)
         outcomes.append(outcome)
         effects = state.take_effects()
         if effects:
-            audit.append(_record(state, change, outcome, effects))
+            audit.append(_record(state, change, outcome, effects, owner=owner))
     return _writes(state, audit, seals), tuple(outcomes)
 
 
 def apply_failed(rows: Rows, changes: Sequence[PutObject], status: str) -> Writes:
     """Return what to store for accepted uploads that end with `status`, whatever they asked for.
 
-    `rows`: with their `async_uploads`.
+    `rows`: with their `async_uploads` and buckets.
     """
     state = Overlay(rows, SealFacts(()))
     audit = []
     for change in changes:
         outcome = refused(change, status)
         objects.settle_async(state, change, outcome)
-        audit.append(_record(state, change, outcome, state.take_effects()))
+        owner = _owner_of(state, change)
+        audit.append(_record(state, change, outcome, state.take_effects(), owner=owner))
     return _writes(state, audit, ())
 
 
+def _owner_of(state: Overlay, change: Change) -> UserId | None:
+    """Return whose the change's bucket is: whom its event may be shown to."""
+    row = state.buckets.get(getattr(change, "bucket_id", NO_BUCKET))
+    return None if row is None else row.owner_id
+
+
 def _record(
-    state: Overlay, change: Change, outcome: Outcome, effects: tuple[RowWrite, ...]
+    state: Overlay,
+    change: Change,
+    outcome: Outcome,
+    effects: tuple[RowWrite, ...],
+    *,
+    owner: UserId | None,
 ) -> AuditRecord:
     facts = facts_of(change, outcome, state.seals)
+    if owner is not None:
+        facts["owner"] = owner.hex()
     usage = state.take_usage()
     if usage:
         facts["usage"] = {bucket_id.hex(): list(delta) for bucket_id, delta in usage.items()}

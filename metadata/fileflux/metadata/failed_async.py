@@ -24,7 +24,8 @@ async def end_accepted(transaction: Transaction, changes: Sequence[Change]) -> N
     noted = {c.upload_id: c for c in changes if isinstance(c, PutObject) and c.is_async}
     if not noted:
         return
-    rows = await transaction.load_rows(Footprint(async_ids=frozenset(noted)))
+    buckets = frozenset(change.bucket_id for change in noted.values())
+    rows = await transaction.load_rows(Footprint(async_ids=frozenset(noted), bucket_ids=buckets))
     over = [
         _bare(noted[row.upload_id]) for row in rows.async_uploads.values() if row.state == ACCEPTED
     ]
