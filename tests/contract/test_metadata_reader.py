@@ -460,6 +460,12 @@ async def test_blocks_are_read_from_the_one_that_holds_a_position(metadata: Meta
     for position in (last.first_position, last.first_position + last.count - 1):
         assert await reader.audit_blocks(metadata.name, position, limit=100) == [last]
     assert await reader.audit_blocks("nobody's", 1, limit=100) == []
+    for count in range(1, len(blocks) + 1):
+        size = sum(len(block.payload) for block in blocks[:count])
+        page = await reader.audit_page(metadata.name, 1, limit=100, bytes_max=size)
+        assert page == blocks[:count], "the last one may exceed it"
+    assert await reader.audit_page(metadata.name, 1, limit=100, bytes_max=1) == blocks[:1]
+    assert await reader.audit_page(metadata.name, 1, limit=2, bytes_max=1 << 40) == blocks[:2]
     assert await reader.audit_head(metadata.name) == head
     assert await reader.audit_head("nobody's") == first_head("nobody's")
 

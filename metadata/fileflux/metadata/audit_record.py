@@ -125,7 +125,7 @@ def _record_of(name: str, data: dict[str, Any]) -> AuditRecord:
         bucket_id=BucketId(parse_id(data["bucket_id"])) if data["bucket_id"] else None,
         bucket=data["bucket"],
         operation=data["operation"],
-        key=_key_of(data),
+        key=key_of(data),
         at_us=data["at_us"],
         stamp=data["stamp"],
         actor=data["actor"],
@@ -134,7 +134,8 @@ def _record_of(name: str, data: dict[str, Any]) -> AuditRecord:
     )
 
 
-def _key_of(data: dict[str, Any]) -> bytes | None:
+def key_of(data: dict[str, Any]) -> bytes | None:
+    """Return the key in a record's data, None if it has none."""
     if "key" in data:
         return str(data["key"]).encode()
     return bytes_from_json(data["key_base64"]) if "key_base64" in data else None

@@ -184,6 +184,16 @@ class MemoryReader:
         wanted = [block for block in blocks if block.first_position + block.count > first_position]
         return await with_archived(wanted[:limit], self, self._archive, stream, first_position)
 
+    async def audit_page(
+        self, stream: str, first_position: int, *, limit: int, bytes_max: int
+    ) -> list[AuditBlock]:
+        page: list[AuditBlock] = []
+        for block in await self.audit_blocks(stream, first_position, limit=limit):
+            if sum(len(taken.payload) for taken in page) >= bytes_max:
+                break
+            page.append(block)
+        return page
+
     async def audit_head(self, stream: str) -> SequencerHead:
         await self._statement()
         head: SequencerHead | None = self._tables.get("heads", (stream,))

@@ -341,6 +341,11 @@ class MetadataReader(Protocol):
     async def audit_keys(self) -> list[tuple[bytes, int]]:
         """(public key, time of its first signature in µs) of every key that signed, in order."""
 
+    async def audit_page(
+        self, stream: str, first_position: int, *, limit: int, bytes_max: int
+    ) -> list[AuditBlock]:
+        """As `audit_blocks`; all but the last one have less than `bytes_max` together."""
+
     async def audit_head(self, stream: str) -> SequencerHead: ...
 
     async def holds_anything(self) -> bool:

@@ -59,6 +59,12 @@ class PipelineReader(StatementReader):
         blocks = [AuditBlock(*record.values()) for record in found]
         return await with_archived(blocks, self, self._archive, stream, first_position)
 
+    async def audit_page(
+        self, stream: str, first_position: int, *, limit: int, bytes_max: int
+    ) -> list[AuditBlock]:
+        found = await self._fetch("audit_page", stream, first_position, limit, bytes_max)
+        return [AuditBlock(*record.values()) for record in found]
+
     async def audit_head(self, stream: str) -> SequencerHead:
         found = await self._fetch("audit_head", stream)
         return SequencerHead(*found[0].values()) if found else first_head(stream)

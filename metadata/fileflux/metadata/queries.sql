@@ -570,6 +570,25 @@ WHERE stream = $1::TEXT AND first_position >= coalesce((
 ), 0) AND first_position + record_count > $2::INT8
 ORDER BY first_position LIMIT $3::INT8;
 
+-- audit_page --
+-- As `audit_blocks`, and no more of them than make up so many bytes; the first one always.
+SELECT p.stream, p.first_position, p.record_count, p.payload, p.chain_hash
+FROM (
+    SELECT a.stream, a.first_position, a.record_count, a.payload, a.chain_hash,
+        sum(octet_length(a.payload)) OVER (ORDER BY a.first_position) AS size_until
+    FROM (
+        SELECT b.stream, b.first_position, b.record_count, b.payload, b.chain_hash
+        FROM audit_blocks AS b
+        WHERE b.stream = $1::TEXT AND b.first_position >= coalesce((
+            SELECT max(c.first_position) FROM audit_blocks AS c
+            WHERE c.stream = $1::TEXT AND c.first_position <= $2::INT8
+        ), 0) AND b.first_position + b.record_count > $2::INT8
+        ORDER BY b.first_position LIMIT $3::INT8
+    ) AS a
+) AS p
+WHERE p.size_until - octet_length(p.payload) < $4::INT8
+ORDER BY p.first_position;
+
 -- audit_head --
 -- Where a stream set stands.
 SELECT stream, turn, next_position, chain_hash FROM sequencer_heads WHERE stream = $1::TEXT;

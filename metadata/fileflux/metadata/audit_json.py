@@ -1,0 +1,67 @@
+"""Audit events as JSON lines: CloudEvents in structured mode, for operators and for tenants. Pure.
+
+For operators the numbers are put in front of the record, whose own bytes stay as they were hashed:
+what follows the members `position`, `stream`, `sequence` and `prevhash`, with a brace before it, is
+the record. A tenant's copy is made anew from what the tenant may know: no rows, no places of bytes
+(bundles are shared), no global numbers or hashes, nothing of how others connect.
+"""
+
+from typing import Any, Final
+
+import orjson
+
+from fileflux.core.errors import EventInvalid
+from fileflux.events.audit import NUMBER_DIGITS
+from fileflux.metadata.audit_filter import OpenedRecord
+from fileflux.metadata.chain import NumberedRecord
+
+NUMBERS: Final = ("position", "stream", "sequence", "prevhash")
+_SEQUENCE: Final = f'","sequence":"%0{NUMBER_DIGITS}d","prevhash":"'
+_FACTS_KEPT: Final = (
+    "outcome", "version", "size", "etag", "checksums", "checksum_type", "detail", "class", "async",
+    "multipart", "part", "parts", "owner", "entries",
+)  # fmt: skip
+"""What a tenant may know of a change in its own bucket."""
+_ACTOR_SHOWN: Final = ("user_id", "user_name")
+"""What a tenant may know of others who changed its bucket."""
+
+
+def structured(record: NumberedRecord) -> bytes:
+    """Return one line without its end: the record with its numbers as extension attributes.
+
+    Numbers are texts of 20 digits, as in Kafka's headers: CloudEvents' Integer has 32 bits.
+    """
+    if record.payload[:2] != b'{"':
+        raise EventInvalid(f"position {record.position} is no audit record")
+    numbers = (
+        f'{{"position":"{record.position:0{NUMBER_DIGITS}}","stream":"{record.stream.hex()}'
+        f'{_SEQUENCE % record.sequence}{record.previous_hash.hex()}",'
+    )
+    return numbers.encode() + record.payload[1:]
+
+
+def structured_for(user_id: str, opened: OpenedRecord) -> bytes:
+    """Return the line that a tenant sees of an event of its own bucket. `user_id`: hexadecimal."""
+    event, data = opened.event, opened.data
+    is_own = data["actor"].get("user_id") == user_id
+    facts = {name: data["facts"][name] for name in _FACTS_KEPT if name in data["facts"]}
+    if is_own and "source" in data["facts"]:
+        facts["source"] = data["facts"]["source"]  # Else it may be a bucket of somebody else.
+    shown: dict[str, Any] = {
+        "stream": opened.record.stream.hex(),
+        "sequence": f"{opened.record.sequence:0{NUMBER_DIGITS}}",
+        **{name: value for name, value in event.items() if name != "data"},
+        "data": {
+            **{name: value for name, value in data.items() if name not in _REPLACED},
+            "actor": data["actor"] if is_own else _shown_actor(data["actor"]),
+            "facts": facts,
+        },
+    }
+    return orjson.dumps(shown)
+
+
+_REPLACED: Final = frozenset({"actor", "facts", "effects", "stamp"})
+
+
+def _shown_actor(actor: dict[str, Any]) -> dict[str, Any]:
+    return {name: actor[name] for name in _ACTOR_SHOWN if name in actor}
