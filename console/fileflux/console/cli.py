@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from fileflux.console import commands_run
+from fileflux.console import commands_events, commands_run
 from fileflux.console.command_help import EXIT_CODES
 from fileflux.console.commands_admin import app as admin_app
 from fileflux.console.commands_archive import app as archive_app
@@ -31,6 +31,9 @@ app.command("run", epilog=EXIT_CODES)(commands_run.run)
 app.command("doctor", epilog=EXIT_CODES)(commands_run.doctor)
 app.command("version", epilog=EXIT_CODES)(commands_run.version)
 app.add_typer(admin_app, name="admin")
+audit_app.command("tail", epilog=EXIT_CODES)(commands_events.tail)
+audit_app.command("search", epilog=EXIT_CODES)(commands_events.search)
+audit_app.command("export", epilog=EXIT_CODES)(commands_events.export)
 app.add_typer(audit_app, name="audit")
 app.add_typer(archive_app, name="archive")
 app.command("trace", epilog=EXIT_CODES)(trace)

@@ -50,16 +50,14 @@ class AuditReader:
         return run
 
     async def end(self) -> int:
-        """Return the position after the last one that any place knows."""
-        ends, problem = [], None
+        """Return the position after the last one, as the first place that answers knows it."""
+        problem: FileFluxError | None = None
         for place in self._places:
             try:
-                ends.append(await place.end())
+                return await place.end()
             except (Unavailable, EventInvalid) as error:
                 problem = error
-        if not ends and problem is not None:
-            raise Unavailable("no place of the audit stream answers") from problem
-        return max(ends)
+        raise Unavailable("no place of the audit stream answers") from problem
 
     async def pages(
         self, position: int, *, until: int | None = None, follow: Clock | None = None
@@ -81,7 +79,13 @@ class AuditReader:
 
         Records that took effect a little earlier may follow it: compare their time, too.
         """
-        wanted_us = time_us - CLOCK_SLACK_US
+        return await self._first_at(time_us - CLOCK_SLACK_US)
+
+    async def position_after(self, time_us: int) -> int:
+        """Return a position from which on nothing took effect before `time_us`, up to the end."""
+        return await self._first_at(time_us + CLOCK_SLACK_US)
+
+    async def _first_at(self, wanted_us: int) -> int:
         low, high = FIRST_POSITION, await self.end()
         while low < high:
             middle = (low + high) // 2

@@ -6,9 +6,10 @@ from dataclasses import replace
 from rich.console import Console
 from tests.model.metadata_changes import Maker
 
-from fileflux.console.commands_audit import _line
+from fileflux.console.audit_lines import line_of
 from fileflux.console.upload_story import show_places
 from fileflux.metadata.apply import apply
+from fileflux.metadata.audit_filter import OpenedRecord
 from fileflux.metadata.audit_record import encode_record
 from fileflux.metadata.chain import FIRST_HASH, NumberedRecord
 from fileflux.metadata.rows import AuditRecord, Rows
@@ -36,4 +37,4 @@ def test_a_record_of_the_audit_stream_is_one_line() -> None:
     assert record.bucket_id is not None
     numbered = NumberedRecord(1, record.bucket_id, 1, FIRST_HASH, encode_record(record))
 
-    assert _line(numbered, as_json=False).isprintable()
+    assert line_of(OpenedRecord(numbered), as_json=False).isprintable()
