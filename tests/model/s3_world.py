@@ -23,6 +23,8 @@ from fileflux.core.ids import Incarnation, NodeId, UploadId, UserId, new_id
 from fileflux.core.model import MIB, StorageClass
 from fileflux.events.dead_letter import DeadLetters
 from fileflux.events.memory import MemoryBroker
+from fileflux.events.ports import EventSource
+from fileflux.events.topics import AUDIT
 from fileflux.ingest.admission import Admission, MemoryBudget
 from fileflux.ingest.app import S3App
 from fileflux.ingest.asynchronous import AsyncUploads
@@ -31,6 +33,7 @@ from fileflux.ingest.bucket_directory import BucketDirectory
 from fileflux.ingest.bundler import EngineDependencies, UploadEngine, open_engine
 from fileflux.ingest.chunk_cache import ChunkCache
 from fileflux.ingest.dependencies import Dependencies
+from fileflux.ingest.event_service import EventService
 from fileflux.ingest.identities import DatabaseIdentities
 from fileflux.ingest.memory_pipeline import FixedPlacement
 from fileflux.ingest.reading import ManifestLookup, ObjectReader
@@ -49,6 +52,7 @@ from fileflux.metadata.settle import SealAborter
 
 LANES: Final = 2
 SLOTS: Final = 4
+EVENT_STREAMS: Final = 24
 NODES: Final = tuple(NodeId(f"node-{n}") for n in range(3))
 CLASSES: Final = {
     "standard": StorageClass("standard", 3, 2),
@@ -188,7 +192,7 @@ async def open_s3_world(
             patience_s=patience_s,
         )
         memory = MemoryBudget(memory_bytes)
-        parts = _Parts(clock, rng, reader, direct, staging, engine, nodes, memory)
+        parts = _Parts(clock, rng, reader, direct, staging, engine, nodes, memory, broker)
         deps = _dependencies(
             parts,
             _async_uploads(stack, engine, staging, direct, database, clock),
@@ -226,6 +230,10 @@ class _Parts:
     engine: UploadEngine
     nodes: MemoryNodes
     memory: MemoryBudget
+    broker: MemoryBroker
+
+    async def open_audit_topic(self) -> EventSource:
+        return await self.broker.source([(AUDIT, 0)])
 
 
 def _dependencies(
@@ -252,6 +260,14 @@ def _dependencies(
         credentials=identities,
         passwords=ArgonPasswords(identities, QUICK_HASHER),
         auth=SETTINGS,
+        events=EventService(
+            reader,
+            parts.open_audit_topic,
+            clock=clock,
+            master_key=MASTER_KEY,
+            memory=parts.memory,
+            streams_max=EVENT_STREAMS,
+        ),
         clock=clock,
         classes=CLASSES,
         default_class="standard",

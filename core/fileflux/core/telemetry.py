@@ -102,8 +102,10 @@ BUNDLES_ASSIGNED_AGAIN = Counter("fileflux_bundles_assigned_again", "Bundles ass
 SEALS_ABORTED = Counter("fileflux_seals_aborted", "Seals that ingest aborted.")
 # Bytes of bundles that wait for nodes, in this worker.
 STAGED_BYTES = Gauge("fileflux_staged_bytes", "Staged bytes of this worker.")
-# Uploads refused before their body was read, by why.
-SLOW_DOWNS = Counter("fileflux_slow_downs", "Uploads refused by admission.", ["reason"])
+# Uploads refused before their body was read, event streams and searches, by why.
+SLOW_DOWNS = Counter("fileflux_slow_downs", "Requests refused by admission.", ["reason"])
+# Clients that follow the audit stream by server-sent events.
+EVENT_STREAMS = Gauge("fileflux_event_streams", "Open event streams of this worker.")
 # Reads: chunks served from memory, second replicas asked because the first was slow, replicas that
 # failed or were corrupt.
 CACHE_HITS = Counter("fileflux_chunk_cache_hits", "Chunks served from memory.")

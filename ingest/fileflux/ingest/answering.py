@@ -44,10 +44,60 @@ async def send_answer(
         await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
         S3_BYTES_OUT.inc(len(body))
         return
+    if "content-length" not in headers:
+        await _send_endless(answer, headers, send, log=log, gone=gone)
+        return
     await _start(send, answer.status, headers)
     is_long = int(headers.get("content-length", 0)) > WATCHED_BYTES_MIN
     async with _watching(gone if is_long else None) as watch:
         await _stream(body, send, watch, log)
+
+
+async def _send_endless(
+    answer: Answer,
+    headers: Mapping[str, str],
+    send: Any,
+    *,
+    log: Any,
+    gone: Callable[[], Awaitable[None]] | None,
+) -> None:
+    """Send pieces as they come, until there are no more or the client has hung up.
+
+    A client that hangs up is noticed while there is nothing to send, too.
+    """
+    assert gone is not None, "who sends a body is refused before"
+    assert not isinstance(answer.body, bytes)
+    try:
+        async with _watching(gone) as watch:
+            await _start(send, answer.status, headers)
+            await _stream(_until_gone(answer.body, watch), send, watch, log)
+    finally:
+        close = getattr(answer.body, "aclose", None)  # Also if nothing was read of it.
+        if close is not None:
+            await close()
+
+
+async def _until_gone(
+    pieces: AsyncIterator[Buffer], watch: "asyncio.Future[None] | None"
+) -> AsyncIterator[Buffer]:
+    assert watch is not None
+    while True:
+        step = asyncio.ensure_future(_next(pieces))
+        try:
+            either: set[asyncio.Future[Any]] = {step, watch}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            piece = step.result() if step.done() else None
+        finally:
+            step.cancel()
+            await asyncio.wait({step})
+        if piece is None:
+            return
+        yield piece
+
+
+async def _next(pieces: AsyncIterator[Buffer]) -> Buffer | None:
+    """StopAsyncIteration cannot leave a task."""
+    return await anext(pieces, None)
 
 
 async def _start(send: Any, status: int, headers: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from fileflux.core.telemetry import S3_BYTES_IN, get_logger
-from fileflux.ingest import rest_api
+from fileflux.ingest import events_api, rest_api
 from fileflux.ingest.answering import send_answer
 from fileflux.ingest.auth import Authenticated, Scheme, authenticate, scheme_of
 from fileflux.ingest.auth_errors import IncompleteBody
@@ -74,6 +74,10 @@ class S3App:
             self._deps.auth,
             passwords=self._deps.passwords,
         )
+        asked = events_api.operation_of(verified.request, scheme)
+        if asked is not None:
+            request.operation = asked
+            return await events_api.answer(asked, request.call(verified), self._deps)
         if scheme is Scheme.BASIC:
             return await rest_api.answer(request.call(verified), self._deps)
         return await self._s3(request, verified)

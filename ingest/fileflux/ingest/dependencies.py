@@ -15,6 +15,7 @@ from fileflux.ingest.auth import AuthSettings, CredentialStore
 from fileflux.ingest.basic import ArgonPasswords
 from fileflux.ingest.bucket_directory import BucketDirectory
 from fileflux.ingest.bundler import DirectWriter, UploadEngine
+from fileflux.ingest.event_service import EventService
 from fileflux.ingest.reading import ManifestLookup, ObjectReader
 from fileflux.metadata.ports import MetadataReader
 
@@ -41,6 +42,7 @@ class Dependencies:
     credentials: CredentialStore
     passwords: ArgonPasswords
     auth: AuthSettings
+    events: EventService
     clock: Clock
     classes: Mapping[str, StorageClass]
     default_class: str

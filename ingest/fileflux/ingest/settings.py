@@ -67,6 +67,8 @@ class IngestSettings(ClusterSettings, DatabaseSettings, ClassSettings):
     """Uploads in progress in one worker at most."""
     memory_bytes: int = Field(256 * MIB, alias="FILEFLUX_INGEST_MEMORY_BYTES", ge=32 * MIB)
     """Bodies of all uploads in progress in one worker at most."""
+    event_streams_max: int = Field(64, alias="FILEFLUX_INGEST_EVENT_STREAMS_MAX", ge=0)
+    """Clients of one worker that follow GET /events at once, at most. 0: none."""
     cache_bytes: int = Field(64 * MIB, alias="FILEFLUX_INGEST_CACHE_BYTES", ge=0)
     """Verified small chunks kept in one worker's memory. 0: none."""
 

@@ -17,6 +17,7 @@ from fileflux.core.service import announce
 from fileflux.core.telemetry import get_logger
 from fileflux.events.kafka import open_kafka
 from fileflux.events.ports import Broker
+from fileflux.events.topics import AUDIT
 from fileflux.ingest.admission import Admission, MemoryBudget
 from fileflux.ingest.app import S3App
 from fileflux.ingest.asynchronous import AsyncUploads
@@ -27,6 +28,7 @@ from fileflux.ingest.bundler import EngineDependencies, UploadEngine, open_engin
 from fileflux.ingest.canary import Canary
 from fileflux.ingest.chunk_cache import ChunkCache
 from fileflux.ingest.dependencies import Dependencies
+from fileflux.ingest.event_service import EventService
 from fileflux.ingest.head_deadline import with_head_deadline
 from fileflux.ingest.http_server import http_config
 from fileflux.ingest.identities import DatabaseIdentities
@@ -177,6 +179,14 @@ def _dependencies(parts: _Parts, engine: UploadEngine, uploads: AsyncUploads) ->
         credentials=identities,
         passwords=ArgonPasswords(identities),
         auth=_auth_settings(settings),
+        events=EventService(
+            reader,
+            lambda: parts.broker.source([(AUDIT, 0)]),
+            clock=clock,
+            master_key=master_key,
+            memory=memory,
+            streams_max=settings.event_streams_max,
+        ),
         clock=clock,
         classes=settings.storage_classes,
         default_class=settings.default_class,
@@ -214,6 +224,7 @@ async def _serve(
     log.info("serving", port=server.port, ops_port=ops.port)
     await stopping.wait()
     log.info("stopping: no new requests, what is in flight settles")
+    deps.events.close()
     await server.stop()
 
 

@@ -51,10 +51,15 @@ class OpenedRecord:
     def key(self) -> bytes | None:
         return key_of(self.data)
 
-    @property
-    def names_of_actor(self) -> tuple[Any, ...]:
+    def is_by(self, principal: str, *, shown_to: str) -> bool:
+        """Tell whether a user of this name, id or access key did it.
+
+        `shown_to`: the id of a user, who may not try out others' access keys; empty: an operator.
+        """
         actor = self.data["actor"]
-        return actor.get("user_name"), actor.get("user_id"), actor.get("key_id")
+        if principal in (actor.get("user_name"), actor.get("user_id")):
+            return True
+        return shown_to in ("", actor.get("user_id")) and principal == actor.get("key_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +97,7 @@ class AuditFilter:
             (not self.bucket or data["bucket"] == self.bucket)
             and (not self.operations or data["operation"] in self.operations)
             and (not self.owner or data["facts"].get("owner") == self.owner)
-            and (not self.principal or self.principal in opened.names_of_actor)
+            and (not self.principal or opened.is_by(self.principal, shown_to=self.owner))
             and (not self.prefix or (opened.key or b"").startswith(self.prefix))
             and (self.since_us is None or data["stamp"] >= self.since_us)
             and (self.until_us is None or data["stamp"] < self.until_us)

@@ -103,7 +103,8 @@ class TopicPlace:
     async def close(self) -> None:
         if self._source is not None:
             await self._source.close()
-        self._source = self._stream = None
+        self._source = self._stream = self._next = None
+        self._ahead, self._seek_s = [], float("-inf")
 
     async def _opened(self) -> AuditStream:
         if self._stream is None:

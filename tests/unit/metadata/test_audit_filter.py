@@ -81,6 +81,14 @@ def test_what_belongs_to_no_bucket_is_nobodys_but_an_operators() -> None:
     assert AuditFilter().open(of_the_system) is not None
 
 
+def test_nobody_can_try_out_the_access_keys_of_others() -> None:
+    by_root = record(actor={"user_id": BOB, "user_name": "root", "key_id": "FFROOT"})
+
+    assert AuditFilter(owner=ALICE, principal="root").open(by_root) is not None
+    assert AuditFilter(owner=ALICE, principal="FFROOT").open(by_root) is None
+    assert AuditFilter(owner=ALICE, principal="FFALICE").open(record()) is not None
+
+
 def test_what_is_no_record_is_said_to_be_none() -> None:
     for payload in (b"", b"[]", b"{", b'{"data":{}}', b'{"data":7}'):
         with pytest.raises(EventInvalid):
