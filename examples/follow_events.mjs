@@ -1,6 +1,6 @@
 // Follow the events of your buckets over HTTP, with fetch alone (Node 18, Deno, Bun, a browser).
 //
-// FILEFLUX_ENDPOINT=http://127.0.0.1:9000 FILEFLUX_USER=alice FILEFLUX_PASSWORD=… \
+// EVENTS_URL=http://127.0.0.1:9000 EVENTS_USER=alice EVENTS_PASSWORD=… \
 //     node examples/follow_events.mjs "from=start&operation=PutObject"
 
 const AGAIN_MS = 2000;
@@ -58,9 +58,9 @@ async function* blocks(body, abort) {
 }
 
 if (globalThis.process?.argv[1]?.endsWith("follow_events.mjs")) {
-  const { FILEFLUX_ENDPOINT, FILEFLUX_USER, FILEFLUX_PASSWORD } = process.env;
+  const { EVENTS_URL, EVENTS_USER, EVENTS_PASSWORD } = process.env;
   const query = process.argv[2] ?? "";
-  for await (const { event } of events(FILEFLUX_ENDPOINT, FILEFLUX_USER, FILEFLUX_PASSWORD, query)) {
+  for await (const { event } of events(EVENTS_URL, EVENTS_USER, EVENTS_PASSWORD, query)) {
     const { operation, bucket, key = "" } = event.data;
     console.log(event.time, operation, `${bucket}/${key}`);
   }

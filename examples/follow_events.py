@@ -1,6 +1,6 @@
 """Follow the events of your buckets over HTTP, with Python's standard library alone.
 
-FILEFLUX_ENDPOINT=http://127.0.0.1:9000 FILEFLUX_USER=alice FILEFLUX_PASSWORD=… \
+EVENTS_URL=http://127.0.0.1:9000 EVENTS_USER=alice EVENTS_PASSWORD=… \
     python examples/follow_events.py "from=start&operation=PutObject"
 """
 
@@ -61,7 +61,7 @@ def blocks(answer: Any) -> Iterator[tuple[str, str]]:
 
 def main() -> None:
     query = sys.argv[1] if len(sys.argv) > 1 else ""
-    where = [os.environ[f"FILEFLUX_{name}"] for name in ("ENDPOINT", "USER", "PASSWORD")]
+    where = [os.environ[f"EVENTS_{name}"] for name in ("URL", "USER", "PASSWORD")]
     for _, event in events(*where, query):
         data = event["data"]
         print(event["time"], data["operation"], f"{data['bucket']}/{data.get('key', '')}")

@@ -68,9 +68,9 @@ async def running(port: int, *command: str) -> AsyncIterator[asyncio.StreamReade
     """A client's standard output."""
     env = {
         **os.environ,
-        "FILEFLUX_ENDPOINT": f"http://127.0.0.1:{port}",
-        "FILEFLUX_USER": ALICE.name,
-        "FILEFLUX_PASSWORD": ALICE.password,
+        "EVENTS_URL": f"http://127.0.0.1:{port}",
+        "EVENTS_USER": ALICE.name,
+        "EVENTS_PASSWORD": ALICE.password,
     }
     process = await asyncio.create_subprocess_exec(
         *command, env=env, stdout=asyncio.subprocess.PIPE
