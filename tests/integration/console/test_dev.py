@@ -1,6 +1,7 @@
 """`fileflux dev` as a person meets it: started, refused, killed, started again, stopped."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -9,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from tests.bench.signing import Account
-from tests.fault.s3_client import Answer, S3Client
+from tests.fault.s3_client import Answer, NoAnswer, NotSent, S3Client
 
 from fileflux.console.data_dir import FREE_BYTES_MIN, DataDir, DataDirProblem
 from fileflux.console.processes import Identity, ProcessList
@@ -166,6 +168,53 @@ def test_a_service_that_is_killed_is_started_again(dev: Dev) -> None:
     os.kill(before, signal.SIGKILL)
 
     _wait(lambda: dev.pid_of("sequencer") not in (0, before))
+
+
+@pytest.mark.timeout(START_WITHIN_S + 3 * SOON_S)
+def test_who_follows_events_sees_each_once_although_ingest_and_sequencer_are_killed(
+    dev: Dev,
+) -> None:
+    """The example that people copy, over the real port, Kafka and database."""
+    names = [f"followed-{number}" for number in range(30)]
+    with _following(dev) as followed:
+        for number, name in enumerate(names):
+            _wait(partial(_is_stored, dev, f"{BUCKET}/{name}"))
+            if number in (8, 20):
+                os.kill(dev.pid_of("ingest" if number == 8 else "sequencer"), signal.SIGKILL)
+        assert followed.stdout is not None
+        seen = [followed.stdout.readline().split()[2].partition("/")[2]]
+        while seen[-1] != names[-1]:
+            seen.append(followed.stdout.readline().split()[2].partition("/")[2])
+
+    # An upload without an answer is tried again: it may be there twice, one after the other.
+    assert [name for name, _ in itertools.groupby(seen)] == names
+    assert len(seen) <= len(names) + 2
+
+
+def _is_stored(dev: Dev, path: str) -> bool:
+    try:
+        return dev.ask("PUT", path, b"x").status == 200
+    except (NoAnswer, NotSent):
+        return False  # Ingest is being started again.
+
+
+@contextmanager
+def _following(dev: Dev) -> Iterator[subprocess.Popen[str]]:
+    example = Path(__file__).parents[3] / "examples/follow_events.py"
+    process = subprocess.Popen(
+        [sys.executable, str(example), "from=start&operation=PutObject&prefix=followed-"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={
+            **os.environ,
+            "EVENTS_URL": dev.said["endpoint"],
+            "EVENTS_USER": "root",
+            "EVENTS_PASSWORD": dev.said["secret_key"],
+        },
+    )
+    with process:
+        yield process
+        process.kill()
 
 
 @pytest.mark.timeout(START_WITHIN_S + SOON_S)
