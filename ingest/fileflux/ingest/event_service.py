@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from fileflux.core.clock import Clock
 from fileflux.events.ports import EventSource
@@ -13,6 +14,9 @@ from fileflux.ingest.event_tail import EventTail
 from fileflux.metadata.audit_places import DatabasePlace, TopicPlace
 from fileflux.metadata.audit_reader import AuditReader
 from fileflux.metadata.ports import MetadataReader
+
+CONNECT_WAIT_S: Final = 0.5
+"""A broker that is away is waited for no longer: the database has everything."""
 
 
 class EventService:
@@ -28,12 +32,13 @@ class EventService:
         memory: MemoryBudget,
         streams_max: int,
     ) -> None:
-        topic = TopicPlace(open_source, clock)
+        topic = TopicPlace(open_source, clock, open_wait_s=CONNECT_WAIT_S)
         database = SharedPlace(DatabasePlace(metadata))
         self.clock = clock
         self.cursors = Cursors(master_key)
         self.limits = EventLimits(memory, streams_max=streams_max)
-        self.tail = EventTail(AuditReader([topic, database]), clock, rest=topic.close)
+        newest = AuditReader([topic, database], end_of=database)
+        self.tail = EventTail(newest, clock, rest=topic.close)
         self.reader = AuditReader([self.tail, database])
         self.closing = asyncio.Event()
 

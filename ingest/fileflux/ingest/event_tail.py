@@ -51,6 +51,7 @@ class EventTail:
         self._next: int | None = None
         self._arrived = asyncio.Event()
         self._followers = 0
+        self._is_troubled = False
         self._task: asyncio.Task[None] | None = None
 
     async def read(self, position: int, *, bytes_max: int) -> Run:
@@ -106,7 +107,9 @@ class EventTail:
                     # Streams go on by themselves where they can; a gap is theirs to tell.
                     if isinstance(error, AuditGap):
                         self._forget()
-                    log.info("the audit stream cannot be followed now", problem=str(error))
+                    if not self._is_troubled:
+                        log.info("the audit stream cannot be followed now", problem=str(error))
+                    self._is_troubled = True
                     await self._clock.sleep(AGAIN_S)
         finally:
             self._forget()
@@ -129,6 +132,7 @@ class EventTail:
                 await self._clock.sleep(POLL_S)
 
     def _take(self, run: Run) -> None:
+        self._is_troubled = False
         for record in run:
             self._records[record.position] = record
             self._bytes += len(record.payload)

@@ -4,11 +4,12 @@ A place answers for positions, never for offsets or files. It may hold a part of
 behind, or be away: `AuditReader` asks the next one then.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from fileflux.core.clock import Clock
-from fileflux.core.errors import AuditGap, EventInvalid, Unavailable
+from fileflux.core.errors import AuditGap, BrokerUnavailable, EventInvalid, Unavailable
 from fileflux.events.audit import AuditStream
 from fileflux.events.ports import EventSource
 from fileflux.metadata.audit_log import numbered
@@ -19,7 +20,7 @@ from fileflux.metadata.sequencer import STREAM
 BLOCKS_MAX: Final = 256
 TOPIC_RECORDS_MAX: Final = 500
 TOPIC_WAIT_S: Final = 0.1
-SEEK_AGAIN_S: Final = 1.0
+SEEK_AGAIN_S: Final = 5.0
 """A topic that lacks a position is being filled, or away. Looking it up costs many requests."""
 SKIPPED_MAX: Final = 5_000
 """Records that are read over rather than looked up."""
@@ -58,23 +59,36 @@ class DatabasePlace:
             self._stream, position, limit=BLOCKS_MAX, bytes_max=bytes_max
         )
         found = [record for block in blocks for record in unpack_block(block)]
-        return within([one for one in found if one.position >= position], bytes_max)
+        run = [one for one in found if one.position >= position]
+        # Where older blocks are gone the oldest that is left comes: it is not what was asked.
+        return within(run, bytes_max) if run and run[0].position == position else ()
 
     async def end(self) -> int:
         return (await self._reader.audit_head(self._stream)).next_position
 
 
 class TopicPlace:
-    """The audit topic, read on from where the last answer ended. One reader at a time."""
+    """The audit topic, read on from where the last answer ended. One reader at a time.
+
+    `open_wait_s`: how long a reader waits while the broker is connected to, None: as long as that
+    takes. It goes on connecting in between.
+    """
 
     name = "topic"
 
     # `_next`: the position that the stream stands at, None while it has to be looked up.
 
-    def __init__(self, open_source: Callable[[], Awaitable[EventSource]], clock: Clock) -> None:
+    def __init__(
+        self,
+        open_source: Callable[[], Awaitable[EventSource]],
+        clock: Clock,
+        *,
+        open_wait_s: float | None = None,
+    ) -> None:
         self._open_source = open_source
         self._clock = clock
-        self._source: EventSource | None = None
+        self._open_wait_s = open_wait_s
+        self._opening: asyncio.Task[EventSource] | None = None
         self._stream: AuditStream | None = None
         self._next: int | None = None
         self._ahead: list[NumberedRecord] = []
@@ -101,16 +115,31 @@ class TopicPlace:
         return FIRST_POSITION if last is None else last.position + 1
 
     async def close(self) -> None:
-        if self._source is not None:
-            await self._source.close()
-        self._source = self._stream = self._next = None
+        opening, self._opening = self._opening, None
+        self._stream = self._next = None
         self._ahead, self._seek_s = [], float("-inf")
+        if opening is not None:
+            opening.cancel()
+            (source,) = await asyncio.gather(opening, return_exceptions=True)
+            if not isinstance(source, BaseException):
+                await source.close()
 
     async def _opened(self) -> AuditStream:
-        if self._stream is None:
-            self._source = await self._open_source()
-            self._stream = AuditStream(self._source)
+        if self._stream is not None:
+            return self._stream
+        if self._opening is None:
+            self._opening = asyncio.ensure_future(self._open())
+        await asyncio.wait({self._opening}, timeout=self._open_wait_s)
+        if not self._opening.done():
+            raise BrokerUnavailable("the audit topic is being connected to")
+        opening = self._opening
+        if opening.exception() is not None:
+            self._opening = None
+        self._stream = AuditStream(opening.result())
         return self._stream
+
+    async def _open(self) -> EventSource:
+        return await self._open_source()
 
     async def _fetch(self, stream: AuditStream, position: int) -> Sequence[NumberedRecord]:
         found = [one for one in self._ahead if one.position >= position]

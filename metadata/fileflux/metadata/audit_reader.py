@@ -26,11 +26,15 @@ CLOCK_SLACK_US: Final = 10_000_000
 
 
 class AuditReader:
-    """`places`: in the order in which they are asked."""
+    """`places`: in the order in which they are asked.
 
-    def __init__(self, places: Sequence[AuditPlace]) -> None:
+    `end_of`: the place that is asked first where the stream ends; None: the first one.
+    """
+
+    def __init__(self, places: Sequence[AuditPlace], *, end_of: AuditPlace | None = None) -> None:
         assert places, "a reader reads somewhere"
         self._places = tuple(places)
+        self._ends = (end_of, *places) if end_of is not None else self._places
 
     async def read(
         self, position: int, *, previous_hash: bytes | None = None, bytes_max: int = PAGE_BYTES
@@ -52,7 +56,7 @@ class AuditReader:
     async def end(self) -> int:
         """Return the position after the last one, as the first place that answers knows it."""
         problem: FileFluxError | None = None
-        for place in self._places:
+        for place in self._ends:
             try:
                 return await place.end()
             except (Unavailable, EventInvalid) as error:

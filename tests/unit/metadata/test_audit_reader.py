@@ -1,5 +1,6 @@
 """One reader of the audit stream: each position once, in order, wherever it lies."""
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -8,13 +9,16 @@ import orjson
 import pytest
 from tests.model.audit_world import Audit, open_audit, turns
 
-from fileflux.core.errors import AuditGap, MetadataBusy, Unavailable
+from fileflux.core.errors import AuditGap, BrokerUnavailable, MetadataBusy, Unavailable
 from fileflux.core.ids import BucketId
 from fileflux.events.ports import EventSource
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_places import DatabasePlace, TopicPlace
 from fileflux.metadata.audit_reader import CLOCK_SLACK_US, AuditReader
 from fileflux.metadata.chain import NumberedRecord
+from fileflux.metadata.memory_reader import MemoryReader
+from fileflux.metadata.ports import AuditBlock
+from fileflux.metadata.sequencer import STREAM
 
 SECOND_US = 1_000_000
 
@@ -138,8 +142,8 @@ async def test_database_and_topic_give_the_same_records(audit: Audit) -> None:
         assert list(await topic.read(start, bytes_max=1 << 20)) == list(
             await database.read(start, bytes_max=1 << 20)
         )
-        audit.clock.advance(2)
-    assert await database.read(10, bytes_max=1) == []
+        audit.clock.advance(6)
+    assert await database.read(10, bytes_max=1) == ()
     assert len(await database.read(2, bytes_max=1)) == len(await topic.read(2, bytes_max=1)) == 1
 
 
@@ -169,6 +173,60 @@ async def test_a_topic_that_is_wiped_while_it_is_read_costs_no_position(audit: A
     await _until(seen, 8, read_on)
 
     assert seen == list(range(1, len(seen) + 1))
+
+
+class Younger(MemoryReader):
+    """Without the oldest block, as after retention; the next one answers, as in SQL."""
+
+    async def audit_blocks(
+        self, stream: str, first_position: int, *, limit: int
+    ) -> list[AuditBlock]:
+        blocks = await super().audit_blocks(stream, first_position, limit=limit)
+        return [block for block in blocks if block.first_position > 1]
+
+
+async def test_where_old_blocks_are_gone_the_database_has_no_old_position(audit: Audit) -> None:
+    one = await audit.sequencer()
+    for _ in range(3):
+        await audit.write(2)
+        await turns(one)
+    database = DatabasePlace(Younger(audit.database))
+    first = (await audit.world.reader.audit_blocks(STREAM, 1, limit=2))[1].first_position
+
+    assert await database.read(1, bytes_max=1 << 20) == ()
+    assert (await database.read(first, bytes_max=1 << 20))[0].position == first
+    with pytest.raises(AuditGap):
+        await AuditReader([database]).read(1)
+    assert (await AuditReader([database, topic_of(audit)]).read(1))[0].position == 1
+
+
+async def test_a_broker_that_does_not_answer_is_waited_for_in_between_only(audit: Audit) -> None:
+    answers = asyncio.Event()
+
+    async def opened() -> EventSource:
+        await answers.wait()
+        return await audit.broker.source([(AUDIT, 0)])
+
+    await turns(await audit.sequencer())
+    topic = TopicPlace(opened, audit.clock, open_wait_s=0.01)
+    reader = AuditReader([topic, DatabasePlace(audit.world.reader)])
+
+    assert (await reader.read(1))[0].position == 1
+    with pytest.raises(Unavailable, match="connected"):
+        await reader.read(3)
+    answers.set()
+    async with asyncio.timeout(5):
+        while not await _reads(topic):
+            await asyncio.sleep(0.01)
+    await topic.close()
+    assert (await topic.read(1, bytes_max=1))[0].position == 1, "it opens again"
+
+
+async def _reads(topic: TopicPlace) -> bool:
+    try:
+        return bool(await topic.read(1, bytes_max=1))
+    except BrokerUnavailable:
+        return False
 
 
 async def _until(seen: list[int], count: int, step: Callable[[], Awaitable[None]]) -> None:
