@@ -25,6 +25,7 @@ from fileflux.events.dead_letter import DeadLetters
 from fileflux.events.memory import MemoryBroker
 from fileflux.events.ports import EventSource
 from fileflux.events.topics import AUDIT
+from fileflux.ingest.access_log import AccessLog
 from fileflux.ingest.admission import Admission, MemoryBudget
 from fileflux.ingest.app import S3App
 from fileflux.ingest.asynchronous import AsyncUploads
@@ -241,11 +242,12 @@ def _dependencies(
 ) -> Dependencies:
     clock, reader = parts.clock, parts.reader
     identities = DatabaseIdentities(reader, MASTER_KEY, clock)
+    buckets = BucketDirectory(reader, clock)
     return Dependencies(
         engine=parts.engine,
         direct=parts.direct,
         reader=reader,
-        buckets=BucketDirectory(reader, clock),
+        buckets=buckets,
         lookup=ManifestLookup(reader),
         objects=_object_reader(reader, parts.nodes, clock, parts.memory),
         admission=Admission(
@@ -268,6 +270,7 @@ def _dependencies(
             memory=parts.memory,
             streams_max=EVENT_STREAMS,
         ),
+        access=AccessLog(parts.broker.safe_publisher, buckets, lanes=LANES),
         clock=clock,
         classes=CLASSES,
         default_class="standard",

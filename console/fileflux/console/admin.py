@@ -94,6 +94,7 @@ class Admin:
             "bucket": name,
             "owner_id": row.owner_id.hex(),
             "class": row.storage_class,
+            "access_log": row.config.get("access_log") is True,
             "objects": objects,
             "bytes": size,
             "created_us": row.created_us,
@@ -109,6 +110,15 @@ class Admin:
         )
         await self._submit(change)
         return {"bucket": name, "class": storage_class}
+
+    async def set_bucket_access_log(self, name: str, *, is_on: bool) -> dict[str, Any]:
+        row = await self._bucket(name)
+        entries = {"access_log": True if is_on else None}
+        change = ConfigureBucket(
+            bucket_id=row.bucket_id, bucket=name, entries=entries, **self._who()
+        )
+        await self._submit(change)
+        return {"bucket": name, "access_log": is_on}
 
     async def set_node(self, node_id: str, intent: str, weight: float) -> dict[str, Any]:
         change = SetNodeIntent(node_id=NodeId(node_id), intent=intent, weight=weight, **self._who())

@@ -160,6 +160,24 @@ def set_bucket_class(
     _run(data_dir, as_json, lambda admin: admin.set_bucket_class(name, storage_class))
 
 
+@bucket_app.command("access-log", epilog=EXIT_CODES)
+def set_bucket_access_log(
+    name: BucketName,
+    state: Annotated[str, typer.Argument(help="on or off")],
+    as_json: AsJson = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Record a bucket's reads and refused requests on the topic fileflux.access, or not.
+
+    Each is answered after its record is safe; without Kafka they are answered 503.
+
+    Example: fileflux admin bucket access-log photos on
+    """
+    if state not in ("on", "off"):
+        raise typer.BadParameter("on or off")
+    _run(data_dir, as_json, lambda admin: admin.set_bucket_access_log(name, is_on=state == "on"))
+
+
 @node_app.command("set", epilog=EXIT_CODES)
 def set_node(
     node_id: Annotated[str, typer.Argument(help="The node's id, as its log and heartbeats say.")],

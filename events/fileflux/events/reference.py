@@ -19,7 +19,7 @@ from fileflux.core.model import (
     SealedBundle,
     WriteConditions,
 )
-from fileflux.events import audit
+from fileflux.events import access, audit
 from fileflux.events.codec import WIRE_VERSION
 from fileflux.events.schema import ClassSets, MappedNode, ReplicaSet
 from fileflux.events.topics import FOREVER_MS, Topic, all_topics
@@ -53,6 +53,7 @@ def render() -> str:
     for part in PARTS:
         lines += _record(part.__name__, part)
     lines += ["## The audit stream", "", *_unwrapped(audit.__doc__ or "")]
+    lines += ["", "## The access stream", "", *_unwrapped(access.__doc__ or "")]
     return "\n".join(lines).rstrip() + "\n"
 
 

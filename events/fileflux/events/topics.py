@@ -18,12 +18,14 @@ NODES_HEARTBEATS: Final = "fileflux.nodes.heartbeats"
 PLACEMENT_MAP: Final = "fileflux.placement.map"
 AUDIT: Final = "fileflux.audit"
 AUDIT_CHECKPOINTS: Final = "fileflux.audit.checkpoints"
+ACCESS: Final = "fileflux.access"
 
 _HOUR_MS: Final = 3_600_000
 PIPELINE_RETENTION_MS: Final = 24 * _HOUR_MS
 """Longer than any seal may live; the database, not the topic, is the truth."""
 MAP_RETENTION_MS: Final = 30 * 24 * _HOUR_MS
 """So that "why is it there" has an answer: every epoch of the map is kept."""
+ACCESS_RETENTION_MS: Final = 30 * 24 * _HOUR_MS
 DEAD_LETTER_RETENTION_MS: Final = 30 * 24 * _HOUR_MS
 FOREVER_MS: Final = -1
 AUDIT_RECORD_BYTES_MAX: Final = 16 * MIB
@@ -138,6 +140,17 @@ AUDIT_TOPIC: Final = Topic(
     settings={"max.message.bytes": str(AUDIT_RECORD_BYTES_MAX)},
 )
 
+ACCESS_TOPIC: Final = Topic(
+    name=ACCESS,
+    partitioned_by="lanes",
+    key="bucket id",
+    writers=("ingest",),
+    readers=("operators",),
+    holds="CloudEvents 1.0.2, Kafka binary binding, JSON data: reads and refused requests",
+    retention_ms=ACCESS_RETENTION_MS,
+    durable=True,
+)
+
 
 CHECKPOINTS_TOPIC: Final = Topic(
     name=AUDIT_CHECKPOINTS,
@@ -170,9 +183,9 @@ def _twin(topic: Topic) -> Topic:
 
 
 def all_topics() -> tuple[Topic, ...]:
-    """Return every topic of FileFlux: the pipeline's, the audit stream, the dead letters."""
+    """Return every topic of FileFlux: the pipeline's, the public streams, the dead letters."""
     twins = (_twin(topic) for topic in PIPELINE_TOPICS)
-    return (*PIPELINE_TOPICS, AUDIT_TOPIC, CHECKPOINTS_TOPIC, *twins)
+    return (*PIPELINE_TOPICS, AUDIT_TOPIC, CHECKPOINTS_TOPIC, ACCESS_TOPIC, *twins)
 
 
 def setting_problem(name: str, wanted: str, found: str | None) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fileflux.core.telemetry import S3_BYTES_IN, get_logger
 from fileflux.ingest import events_api, rest_api
+from fileflux.ingest.access_log import Answered, asks
 from fileflux.ingest.answering import send_answer
 from fileflux.ingest.auth import Authenticated, Scheme, authenticate, scheme_of
 from fileflux.ingest.auth_errors import IncompleteBody
@@ -26,7 +27,7 @@ from fileflux.ingest.parsed_request import RawRequest, parse_request
 from fileflux.ingest.request_metrics import RequestMetrics
 from fileflux.ingest.respond_async import is_status_request, upload_status
 from fileflux.ingest.routes import check_implemented, route
-from fileflux.ingest.s3_errors import RequestNames, new_request_id, render
+from fileflux.ingest.s3_errors import RequestNames, new_request_id, render, s3_error
 
 log = get_logger(__name__)
 
@@ -53,6 +54,7 @@ class S3App:
                 answer = await self._answer(request)
             except Exception as error:  # The boundary of a request.
                 answer = self._error(request, error)
+            answer = await self._noted(request, answer)
             measured.operation = request.operation
             measured.status = answer.status
             if request.has_unread_body:
@@ -107,6 +109,20 @@ class S3App:
         if operation.level is Level.OBJECT:
             check_key(call.key)
 
+    async def _noted(self, request: "_Request", answer: Answer) -> Answer:
+        """Record an access before it is answered, where its bucket asks for that."""
+        bucket = request.made_call.bucket_row if request.made_call else None
+        if request.names is None or (answer.status < 400 and not asks(bucket)):
+            return answer
+        try:
+            await self._deps.access.note(request.answered(answer))
+        except Exception as error:  # The boundary of a request, again.
+            close = getattr(answer.body, "aclose", None)
+            if close is not None:
+                await close()
+            return self._error(request, error)
+        return answer
+
     def _error(self, request: "_Request", error: Exception) -> Answer:
         parsed = request.names
         names = RequestNames(
@@ -117,6 +133,7 @@ class S3App:
             key=parsed.key if parsed else b"",
         )
         made = render(error, names)
+        request.code = s3_error(error).code
         if made.status >= 500 and made.status not in UNAVAILABLE_STATUSES:
             log.error("a request failed", request_id=request.request_id, exc_info=error)
         elif made.status == 503:
@@ -143,13 +160,14 @@ class _Request:
         self._receive = receive
         self._scope = scope
         self._received_us = deps.clock.now_us()
-        self._call: Call | None = None
+        self.made_call: Call | None = None
         self.request_id = new_request_id(deps.rng)
         self.raw = RawRequest(
             scope["method"], scope["raw_path"], scope["query_string"], scope["headers"]
         )
         self.names: Any = None
         self.operation = "unknown"
+        self.code = ""
         self._is_body_at_end = False
 
     @property
@@ -181,16 +199,34 @@ class _Request:
             pass
 
     def call(self, verified: Authenticated) -> Call:
-        client = self._scope.get("client")
-        return Call(
+        self.made_call = Call(
             request=verified.request,
             principal=verified.principal,
             payload=verified.payload,
             request_id=self.request_id,
             received_us=self._received_us,
-            source_address=client[0] if client else "",
+            source_address=self._source_address,
             stream=self._stream(),
         )
+        return self.made_call
+
+    def answered(self, answer: Answer) -> Answered:
+        return Answered(
+            request=self.names,
+            request_id=self.request_id,
+            received_us=self._received_us,
+            source_address=self._source_address,
+            operation=self.operation,
+            status=answer.status,
+            code=self.code,
+            size=answer.headers.get("content-length", ""),
+            call=self.made_call,
+        )
+
+    @property
+    def _source_address(self) -> str:
+        client = self._scope.get("client")
+        return client[0] if client else ""
 
     def anonymous_call(self) -> Call:
         return self.call(rest_api.nobody(self.names))

@@ -9,6 +9,7 @@ from fileflux.core.changes import Change, Outcome
 from fileflux.core.clock import Clock
 from fileflux.core.ids import UploadId, new_id
 from fileflux.core.model import StorageClass
+from fileflux.ingest.access_log import AccessLog
 from fileflux.ingest.admission import Admission
 from fileflux.ingest.asynchronous import AsyncUploads
 from fileflux.ingest.auth import AuthSettings, CredentialStore
@@ -43,6 +44,7 @@ class Dependencies:
     passwords: ArgonPasswords
     auth: AuthSettings
     events: EventService
+    access: AccessLog
     clock: Clock
     classes: Mapping[str, StorageClass]
     default_class: str

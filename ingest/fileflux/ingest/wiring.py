@@ -18,6 +18,7 @@ from fileflux.core.telemetry import get_logger
 from fileflux.events.kafka import open_kafka
 from fileflux.events.ports import Broker
 from fileflux.events.topics import AUDIT
+from fileflux.ingest.access_log import AccessLog
 from fileflux.ingest.admission import Admission, MemoryBudget
 from fileflux.ingest.app import S3App
 from fileflux.ingest.asynchronous import AsyncUploads
@@ -159,11 +160,12 @@ def _dependencies(parts: _Parts, engine: UploadEngine, uploads: AsyncUploads) ->
         parts.client, parts.view, reader, clock=clock, hedge_s=settings.hedge_s
     )
     cache = ChunkCache(settings.cache_bytes)
+    buckets = BucketDirectory(reader, clock)
     return Dependencies(
         engine=engine,
         direct=parts.store.direct,
         reader=reader,
-        buckets=BucketDirectory(reader, clock),
+        buckets=buckets,
         lookup=ManifestLookup(reader),
         objects=ObjectReader(reader, replicas, cache=cache, memory=memory),
         admission=Admission(
@@ -187,6 +189,7 @@ def _dependencies(parts: _Parts, engine: UploadEngine, uploads: AsyncUploads) ->
             memory=memory,
             streams_max=settings.event_streams_max,
         ),
+        access=AccessLog(parts.broker.safe_publisher, buckets, lanes=settings.lanes),
         clock=clock,
         classes=settings.storage_classes,
         default_class=settings.default_class,
@@ -226,6 +229,7 @@ async def _serve(
     log.info("stopping: no new requests, what is in flight settles")
     deps.events.close()
     await server.stop()
+    await deps.access.close()
 
 
 def _s3_config(settings: IngestSettings, deps: Dependencies) -> uvicorn.Config:

@@ -38,7 +38,10 @@ def test_a_lone_broker_flushes_every_audit_record_and_no_record_of_the_pipeline(
     """Measured: without it 993 of 1,001 acknowledged records were gone after a power cut."""
     flushing = {t.name for t in all_topics() if "flush.messages" in t.required_settings(brokers=1)}
 
-    assert flushing == {"fileflux.audit", "fileflux.audit.checkpoints", "fileflux.placement.map"}
+    assert flushing == {
+        *("fileflux.audit", "fileflux.audit.checkpoints", "fileflux.access"),
+        "fileflux.placement.map",
+    }
     assert "flush.messages" not in AUDIT_TOPIC.required_settings(brokers=3)
     assert AUDIT_TOPIC.required_settings(brokers=3)["min.insync.replicas"] == "2"
     assert AUDIT_TOPIC.required_settings(brokers=3)["retention.ms"] == "-1"
