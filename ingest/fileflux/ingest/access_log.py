@@ -107,7 +107,10 @@ class AccessLog:
         if answered.call is not None and answered.call.bucket_row is not None:
             return answered.call.bucket_row
         name = answered.request.bucket
-        if answered.kind is not REFUSED or not answered.is_s3 or not is_bucket_name(name):
+        is_unknown = answered.code == "NoSuchBucket" or answered.status >= 500
+        if answered.kind is not REFUSED or is_unknown or not answered.is_s3:
+            return None
+        if not is_bucket_name(name):
             return None
         with suppress(NotFound, Unavailable):
             return await self._buckets.find(name)

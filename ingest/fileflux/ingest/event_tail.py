@@ -53,6 +53,7 @@ class EventTail:
         self._followers = 0
         self._is_troubled = False
         self._task: asyncio.Task[None] | None = None
+        self._former: asyncio.Task[None] | None = None
 
     async def read(self, position: int, *, bytes_max: int) -> Run:
         run, size = [], 0
@@ -84,7 +85,7 @@ class EventTail:
         """Read while this is open."""
         self._followers += 1
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="event tail")
+            self._task = asyncio.create_task(self._run(self._former), name="event tail")
         try:
             yield
         finally:
@@ -95,25 +96,33 @@ class EventTail:
     async def _stop(self) -> None:
         task, self._task = self._task, None
         if task is not None:
+            self._former = task
             task.cancel()
             await asyncio.wait({task})
 
-    async def _run(self) -> None:
+    async def _run(self, former: asyncio.Task[None] | None) -> None:
+        """`former`: one that was told to end, and may still put away what we shall open."""
         try:
+            if former is not None:
+                await asyncio.wait({former})
             while True:
                 try:
                     await self._follow()
-                except (Unavailable, EventInvalid) as error:
-                    # Streams go on by themselves where they can; a gap is theirs to tell.
-                    if isinstance(error, AuditGap):
-                        self._forget()
-                    if not self._is_troubled:
-                        log.info("the audit stream cannot be followed now", problem=str(error))
-                    self._is_troubled = True
+                except Exception as error:  # Whoever follows shall not wait for a dead tail.
+                    self._note(error)
                     await self._clock.sleep(AGAIN_S)
         finally:
             self._forget()
             await self._rest()
+
+    def _note(self, error: Exception) -> None:
+        if isinstance(error, AuditGap):
+            self._forget()  # Streams tell their clients.
+        if not isinstance(error, Unavailable | EventInvalid):
+            log.error("following the audit stream failed", exc_info=error)
+        elif not self._is_troubled:
+            log.info("the audit stream cannot be followed now", problem=str(error))
+        self._is_troubled = True
 
     async def _follow(self) -> None:
         if self._next is None:
