@@ -50,7 +50,7 @@ class EventStream:
         self._is_valid = is_valid
         self._position = query.start
         self._previous_hash: bytes | None = None
-        self._sent_s = self._heard_s = service.clock.monotonic_s()
+        self._sent_s = self._heard_s = self._asked_s = service.clock.monotonic_s()
         self._pieces = self._run()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -75,9 +75,9 @@ class EventStream:
                         return
                     async for piece in self._encoded(run):
                         yield piece
+                    if not await self._may_go_on():
+                        return
                     if self._is_heartbeat_due():
-                        if not await self._may_go_on():
-                            return
                         yield self._heartbeat()
                     if not run:
                         await self._wait()
@@ -147,10 +147,15 @@ class EventStream:
             closing.cancel()
 
     async def _may_go_on(self) -> bool:
+        """Ask as often as a heartbeat would come, also of a stream that needs none."""
+        now_s = self._service.clock.monotonic_s()
+        if now_s - self._asked_s < HEARTBEAT_S:
+            return True
+        self._asked_s = now_s
         try:
             return await self._is_valid()
         except Unavailable:
-            return True  # Nobody can say; the next heartbeat asks again.
+            return True  # Nobody can say; we ask again.
 
 
 def event_line(wanted: AuditFilter, principal: Principal, record: NumberedRecord) -> bytes | None:

@@ -11,6 +11,7 @@ from tests.model.asgi_client import Exchange
 from tests.model.event_world import EventWorld, open_event_world, until
 from tests.model.s3_caller import Caller
 from tests.model.s3_world import ALICE, BOB, EVENT_STREAMS, MASTER_KEY, ROOT
+from tests.security.signing import Wire
 
 from fileflux.core.changes import SetKeyActive
 from fileflux.events.topics import AUDIT
@@ -196,6 +197,25 @@ async def test_a_key_that_is_switched_off_and_a_changed_password_end_a_stream(
     assert await other.heartbeat(), "it goes on"
 
 
+async def test_a_stream_that_never_rests_is_ended_too_when_its_key_is_switched_off(
+    events: EventWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is always sent something never gets a heartbeat, which was when the key was asked for."""
+    monkeypatch.setattr(event_stream, "PAGE_BYTES", 1)
+    monkeypatch.setattr(event_stream, "HEARTBEAT_S", 0.05)
+    await put(events.alice, "photos", *(f"{number}" for number in range(250)))
+    await events.numbered()
+    off = SetKeyActive(**events.world._base(), access_key=ALICE.access_key, active=False)
+    pieces = StuckClient(events, events.alice.signed("GET", "/_fileflux/events?from=start"))
+    pieces.pause_s = 0.02
+    await until(lambda: len(pieces.pieces) > 3)
+    assert (await events.world.submit(off)).ok
+    async with asyncio.timeout(20):
+        await pieces.task
+
+    assert len(pieces.pieces) < 250
+
+
 async def test_signed_requests_ask_under_a_name_that_no_bucket_has(events: EventWorld) -> None:
     """A bucket called `events` is S3's, with an object called `search` too."""
     assert (await events.alice("PUT", "/events")).status == 200
@@ -273,11 +293,15 @@ async def test_too_many_streams_are_told_to_slow_down_and_places_come_back(
 
 
 class StuckClient:
-    """Takes the head and the first piece of an answer, then nothing until it is told to."""
+    """Takes the head and the first piece of an answer, then nothing until it is told to.
 
-    def __init__(self, events: EventWorld) -> None:
-        wire = events.alice.basic_wire("GET", "/events?from=start")
+    `pause_s`: it takes the pieces so slowly instead.
+    """
+
+    def __init__(self, events: EventWorld, wire: Wire | None = None) -> None:
+        wire = wire or events.alice.basic_wire("GET", "/events?from=start")
         self._exchange = Exchange(wire, [], None)
+        self.pause_s: float | None = None
         self.may_take = asyncio.Event()
         self.pieces: list[bytes] = []
         self.task = asyncio.create_task(
@@ -287,7 +311,9 @@ class StuckClient:
     async def _send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.body":
             self.pieces.append(message["body"])
-            if len(self.pieces) > 1:
+            if self.pause_s is not None:
+                await asyncio.sleep(self.pause_s)
+            elif len(self.pieces) > 1:
                 await self.may_take.wait()
 
 
