@@ -61,8 +61,8 @@ def blocks(answer: Any) -> Iterator[tuple[str, str]]:
 
 def main() -> None:
     query = sys.argv[1] if len(sys.argv) > 1 else ""
-    where = [os.environ[f"EVENTS_{name}"] for name in ("URL", "USER", "PASSWORD")]
-    for _, event in events(*where, query):
+    url, user, password = (os.environ[f"EVENTS_{name}"] for name in ("URL", "USER", "PASSWORD"))
+    for _, event in events(url, user, password, query):
         data = event["data"]
         print(event["time"], data["operation"], f"{data['bucket']}/{data.get('key', '')}")
         sys.stdout.flush()
