@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.model.asgi_client import Exchange
 from tests.model.event_world import EventWorld, open_event_world, until
 from tests.model.s3_caller import Caller
 from tests.model.s3_world import ALICE, BOB, EVENT_STREAMS, MASTER_KEY, ROOT
-from tests.security.signing import Wire
+from tests.security.signing import Wire, presign
 
 from fileflux.core.changes import SetKeyActive
 from fileflux.events.topics import AUDIT
@@ -232,6 +233,26 @@ async def test_signed_requests_ask_under_a_name_that_no_bucket_has(events: Event
         *(None, "search", "other")
     ]
     assert (await events.alice.presigned("GET", "/_fileflux/events/search")).status == 200
+
+
+async def test_a_presigned_url_is_what_a_browsers_event_source_follows_and_resumes(
+    events: EventWorld,
+) -> None:
+    """It sends no credentials, and headers of its own that nobody signed."""
+    await put(events.alice, "photos", "a", "b")
+    url = presign(
+        "GET",
+        "/_fileflux/events?from=start&operation=PutObject",
+        access_key=ALICE.access_key,
+        secret_key=ALICE.secret_key,
+    )
+    own = ((b"Accept", b"text/event-stream"), (b"Cache-Control", b"no-store"))
+    client = await events.open(replace(url, headers=(*url.headers, *own)))
+    assert (await client.event()).key == "a"
+    resumed = (*own, (b"Last-Event-ID", client.last_id.encode()))
+    again = await events.open(replace(url, headers=(*url.headers, *resumed)))
+
+    assert (await again.event()).key == "b"
 
 
 @pytest.mark.parametrize(
