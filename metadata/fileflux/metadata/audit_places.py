@@ -14,7 +14,7 @@ from fileflux.events.audit import AuditStream
 from fileflux.events.ports import EventSource
 from fileflux.metadata.audit_log import numbered
 from fileflux.metadata.chain import FIRST_POSITION, NumberedRecord, unpack_block
-from fileflux.metadata.ports import MetadataReader
+from fileflux.metadata.ports import AuditBlock, MetadataReader
 from fileflux.metadata.sequencer import STREAM
 
 BLOCKS_MAX: Final = 256
@@ -46,7 +46,10 @@ class AuditPlace(Protocol):
 
 
 class DatabasePlace:
-    """The blocks that the sequencer stored."""
+    """The blocks that the sequencer stored.
+
+    What left the tables is asked of `audit_blocks` once more, which may know where it went.
+    """
 
     name = "database"
 
@@ -58,6 +61,8 @@ class DatabasePlace:
         blocks = await self._reader.audit_page(
             self._stream, position, limit=BLOCKS_MAX, bytes_max=bytes_max
         )
+        if not blocks or blocks[0].first_position > position:
+            blocks = await self._former(position, has_later=bool(blocks))
         found = [record for block in blocks for record in unpack_block(block)]
         run = [one for one in found if one.position >= position]
         # Where older blocks are gone the oldest that is left comes: it is not what was asked.
@@ -65,6 +70,12 @@ class DatabasePlace:
 
     async def end(self) -> int:
         return (await self._reader.audit_head(self._stream)).next_position
+
+    async def _former(self, position: int, *, has_later: bool) -> list[AuditBlock]:
+        """Return the block with a position that is numbered and not in the tables any more."""
+        if not has_later and position >= await self.end():
+            return []
+        return await self._reader.audit_blocks(self._stream, position, limit=1)
 
 
 class TopicPlace:

@@ -200,6 +200,33 @@ async def test_where_old_blocks_are_gone_the_database_has_no_old_position(audit:
     assert (await AuditReader([database, topic_of(audit)]).read(1))[0].position == 1
 
 
+class Archived(MemoryReader):
+    """The tables lack the oldest block, or all; `audit_blocks` knows where they went."""
+
+    kept_from = 2
+
+    async def audit_page(
+        self, stream: str, first_position: int, *, limit: int, bytes_max: int
+    ) -> list[AuditBlock]:
+        page = await super().audit_page(stream, first_position, limit=limit, bytes_max=bytes_max)
+        return [block for block in page if block.first_position >= self.kept_from]
+
+
+@pytest.mark.parametrize("kept_from", [2, 1 << 60])
+async def test_a_block_that_left_the_tables_is_read_where_it_went(
+    kept_from: int, audit: Audit
+) -> None:
+    one = await audit.sequencer()
+    for _ in range(3):
+        await audit.write(2)
+        await turns(one)
+    archived = Archived(audit.database)
+    archived.kept_from = kept_from
+    end = (await archived.audit_head(STREAM)).next_position
+
+    assert await positions(AuditReader([DatabasePlace(archived)])) == list(range(1, end))
+
+
 async def test_a_broker_that_does_not_answer_is_waited_for_in_between_only(audit: Audit) -> None:
     answers = asyncio.Event()
 
