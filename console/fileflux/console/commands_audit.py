@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fileflux.console.command_help import DEFAULT_DATA_DIR, EXIT_CODES, AsJson, DataDir
+from fileflux.console.command_help import DEFAULT_DATA_DIR, AsJson, DataDir
 from fileflux.console.commands_audit_key import app as key_app
 from fileflux.console.commands_audit_verify import VERIFY_EXIT_CODES, verify
 from fileflux.console.upload_story import as_json as story_as_json
@@ -23,7 +23,6 @@ from fileflux.console.wiring import (
     open_broker,
     open_metadata,
 )
-from fileflux.core.clock import SystemClock
 from fileflux.core.errors import FileFluxError
 from fileflux.metadata.audit_log import Trace
 from fileflux.metadata.audit_log import trace as find_trace

@@ -14,6 +14,7 @@ from fileflux.core.ids import Incarnation, new_id
 from fileflux.core.node_client import NodeClient
 from fileflux.core.ops import EmbeddedServer, OpsServer, bound_socket
 from fileflux.core.service import announce
+from fileflux.core.settings import load_settings
 from fileflux.core.telemetry import get_logger
 from fileflux.events.kafka import open_kafka
 from fileflux.events.ports import Broker
@@ -40,9 +41,12 @@ from fileflux.ingest.replica_reader import ReplicaReader
 from fileflux.ingest.root_user import ensure_root
 from fileflux.ingest.settings import IngestSettings
 from fileflux.ingest.staging_opening import OpenStaging, open_settings_staging
+from fileflux.metadata.archive_blocks import ArchivedBlocks
+from fileflux.metadata.archive_open import open_archive
 from fileflux.metadata.direct import DirectWriter
 from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
 from fileflux.metadata.rebuild_target import refuse_unfinished
+from fileflux.metadata.settings import ArchiverSettings
 from fileflux.metadata.settle import SealAborter
 from fileflux.placement.map_view import MapView
 
@@ -53,11 +57,15 @@ MAP_WAIT_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """The database's two doors, and what commits directly."""
+    """The database's two doors, and what commits directly.
+
+    `everywhere` reads audit blocks that left the database, too, if there is an archive.
+    """
 
     database: PostgresDatabase
     reader: PostgresReader
     direct: DirectWriter
+    everywhere: PostgresReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,10 @@ async def _open_store(
     stack.push_async_callback(database.close)
     direct = DirectWriter(database, rng=rng)
     stack.push_async_callback(direct.close)
-    return _Store(database, PostgresReader(connections), direct)
+    archive = await stack.enter_async_context(open_archive(load_settings(ArchiverSettings)))
+    blocks = None if archive is None else ArchivedBlocks(archive)
+    everywhere = PostgresReader(connections, blocks)
+    return _Store(database, PostgresReader(connections), direct, everywhere)
 
 
 async def _open_engine(parts: _Parts) -> UploadEngine:
@@ -182,7 +193,7 @@ def _dependencies(parts: _Parts, engine: UploadEngine, uploads: AsyncUploads) ->
         passwords=ArgonPasswords(identities),
         auth=_auth_settings(settings),
         events=EventService(
-            reader,
+            parts.store.everywhere,
             lambda: parts.broker.source([(AUDIT, 0)]),
             clock=clock,
             master_key=master_key,

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
+from tests.model.archive_world import AFTER_S, KEEP_S, all_steps, open_archive_world
 from tests.model.audit_world import Audit, open_audit, turns
 
 from fileflux.core.errors import AuditGap, BrokerUnavailable, MetadataBusy, Unavailable
@@ -200,31 +201,27 @@ async def test_where_old_blocks_are_gone_the_database_has_no_old_position(audit:
     assert (await AuditReader([database, topic_of(audit)]).read(1))[0].position == 1
 
 
-class Archived(MemoryReader):
-    """The tables lack the oldest block, or all; `audit_blocks` knows where they went."""
+async def test_what_left_the_database_is_read_from_the_archive() -> None:
+    """One reader over all of it, from the first position into what was not archived yet."""
+    world = await open_archive_world()
+    sequencer = await world.sequencer()
+    await world.write(20, sequencer)
+    world.wait(AFTER_S)
+    archiver = await world.archiver(keep_s=KEEP_S)
+    await all_steps(archiver)
+    await world.write(5, sequencer)
+    world.wait(KEEP_S)
+    await all_steps(archiver)
+    await world.write(5, sequencer)
+    kept_from = (await world.reader.archive_head(STREAM)).kept_from
+    assert kept_from > 1, "otherwise nothing left it"
+    end = (await world.reader.audit_head(STREAM)).next_position
 
-    kept_from = 2
-
-    async def audit_page(
-        self, stream: str, first_position: int, *, limit: int, bytes_max: int
-    ) -> list[AuditBlock]:
-        page = await super().audit_page(stream, first_position, limit=limit, bytes_max=bytes_max)
-        return [block for block in page if block.first_position >= self.kept_from]
-
-
-@pytest.mark.parametrize("kept_from", [2, 1 << 60])
-async def test_a_block_that_left_the_tables_is_read_where_it_went(
-    kept_from: int, audit: Audit
-) -> None:
-    one = await audit.sequencer()
-    for _ in range(3):
-        await audit.write(2)
-        await turns(one)
-    archived = Archived(audit.database)
-    archived.kept_from = kept_from
-    end = (await archived.audit_head(STREAM)).next_position
-
-    assert await positions(AuditReader([DatabasePlace(archived)])) == list(range(1, end))
+    reader = AuditReader([DatabasePlace(world.reader)])
+    assert await positions(reader) == list(range(1, end))
+    assert await positions(reader, kept_from - 1) == list(range(kept_from - 1, end))
+    with pytest.raises(AuditGap):
+        await AuditReader([DatabasePlace(MemoryReader(world.audit.database))]).read(1)
 
 
 async def test_a_broker_that_does_not_answer_is_waited_for_in_between_only(audit: Audit) -> None:
