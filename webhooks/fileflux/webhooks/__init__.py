@@ -1,0 +1,1 @@
+"""Signed deliveries of what happened in a bucket, to whoever subscribed. See webhooks/README.md."""
