@@ -56,6 +56,7 @@ def audit_record(
     }
     event = {
         "id": f"{position:032x}",
+        "source": "/buckets/photos",
         "type": f"fileflux.object.{kinds.get(operation, 'other')}",
         "time": "2026-11-30T12:00:00.123456Z",
         "data": data,

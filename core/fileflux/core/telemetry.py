@@ -195,3 +195,17 @@ ARCHIVE_SEGMENTS = Counter("fileflux_archive_segments", "Segments written to the
 # Whether the last PUT, GET and DELETE through the whole pipeline came back, and how long it took.
 CANARY_OK = Gauge("fileflux_canary_ok", "1 when the last canary came back.")
 CANARY_SECONDS = Gauge("fileflux_canary_seconds", "Time of the last canary that came back.")
+
+# --- webhooks ---------------------------------------------------------------------------------
+# Attempts by what came of them: delivered, failed, gone (410); how long each took.
+WEBHOOK_ATTEMPTS = Counter("fileflux_webhook_attempts", "Attempts to deliver.", ["outcome"])
+WEBHOOK_SECONDS = Histogram(
+    "fileflux_webhook_seconds", "Time of an attempt.", buckets=LATENCY_BUCKETS_S
+)
+# Deliveries that wait, of all subscriptions; subscriptions with something on its way or put off.
+WEBHOOK_WAITING = Gauge("fileflux_webhook_waiting", "Deliveries in the queues.")
+WEBHOOK_QUEUES = Gauge("fileflux_webhook_queues", "Subscriptions that are being sent to.")
+# Deliveries given up after days: `fileflux webhook redrive` sends them again.
+WEBHOOK_DEAD = Counter("fileflux_webhook_dead", "Deliveries that were given up.")
+# The last audit position that was looked at; behind `fileflux audit tail`: the reader is late.
+WEBHOOK_POSITION = Gauge("fileflux_webhook_position", "Last audit position read.")

@@ -1,4 +1,4 @@
-"""The statements of `queries.sql` by name, and several writes as one statement.
+"""The statements of the `*queries.sql` files by name, and several writes as one statement.
 
 A transaction's writes go to the database together: each becomes a CTE of one statement, its
 parameters numbered on. That is one round trip, and as many plans as there are sets of tables that
@@ -19,12 +19,12 @@ _PARAMETER: Final = re.compile(r"\$(\d+)")
 @cache
 def statements() -> Mapping[str, str]:
     """Return every named statement, without comments and without its semicolon."""
-    text = files(__package__).joinpath("queries.sql").read_text()
-    _, *sections = _NAME.split(text)
-    return {
-        name: _without_comments(body)
-        for name, body in zip(sections[::2], sections[1::2], strict=True)
-    }
+    found: dict[str, str] = {}
+    for path in files(__package__).iterdir():
+        if path.name.endswith("queries.sql"):
+            _, *sections = _NAME.split(path.read_text())
+            found.update(zip(sections[::2], sections[1::2], strict=True))
+    return {name: _without_comments(body) for name, body in found.items()}
 
 
 def statement(name: str) -> str:

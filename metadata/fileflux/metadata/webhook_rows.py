@@ -94,3 +94,16 @@ class Cursor:
 
     turn: int
     next_position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A delivery that was given up. `problem`: of its last attempt."""
+
+    message_id: str
+    event_name: str
+    position: int
+    attempts: int
+    dead_us: int
+    problem: str
+    body: bytes

@@ -1,0 +1,91 @@
+"""The dispatcher of webhooks: `python -m fileflux.webhooks`. A second one stands by."""
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from typing import Final
+
+import stamina
+
+from fileflux.core.clock import Clock, SystemClock
+from fileflux.core.errors import BrokerUnavailable, MetadataBusy
+from fileflux.core.ops import OpsServer
+from fileflux.core.service import announce, run_service
+from fileflux.core.settings import load_settings
+from fileflux.events.kafka import KafkaBroker, open_kafka
+from fileflux.metadata.migrate import check_version
+from fileflux.metadata.postgres import Connections, PostgresReader, open_connections
+from fileflux.metadata.postgres_webhooks import PostgresWebhooks
+from fileflux.metadata.workers import live_check, ready_check, run_until
+from fileflux.webhooks.dispatcher import Dispatcher, DispatcherDependencies
+from fileflux.webhooks.egress import Egress
+from fileflux.webhooks.sender import HttpSender
+from fileflux.webhooks.settings import WebhooksSettings
+
+START_TIMEOUT_S: Final = 120.0
+START_RETRY_S_MAX: Final = 1.0
+
+
+async def main(stopping: asyncio.Event) -> None:
+    """Run until `stopping`."""
+    settings = load_settings(WebhooksSettings)
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        connections = await _connect(settings)
+        stack.push_async_callback(connections.close)
+        broker = await _broker(settings, clock)
+        stack.push_async_callback(broker.close)
+        sender = HttpSender(Egress(settings.egress_policy), clock)
+        stack.push_async_callback(sender.close)
+        dispatcher = Dispatcher(
+            DispatcherDependencies(
+                store=PostgresWebhooks(connections),
+                reader=PostgresReader(connections),
+                broker=broker,
+                sender=sender,
+                master_key=bytes.fromhex(settings.master_key.get_secret_value()),
+                clock=clock,
+                rng=random.SystemRandom(),
+            )
+        )
+        await _serve(settings, dispatcher, clock, stopping)
+
+
+async def _connect(settings: WebhooksSettings) -> Connections:
+    dsn = settings.database_url.get_secret_value()
+    async for attempt in stamina.retry_context(
+        on=MetadataBusy, attempts=None, timeout=START_TIMEOUT_S, wait_max=START_RETRY_S_MAX
+    ):
+        with attempt:
+            connections = await open_connections(dsn, size_max=settings.connections)
+    connection = await connections.take()
+    await check_version(connection)
+    await connections.give_back(connection)
+    return connections
+
+
+async def _broker(settings: WebhooksSettings, clock: Clock) -> KafkaBroker:
+    broker = open_kafka(settings, clock)
+    async for attempt in stamina.retry_context(
+        on=BrokerUnavailable, attempts=None, timeout=START_TIMEOUT_S, wait_max=START_RETRY_S_MAX
+    ):
+        with attempt:
+            await broker.ensure_topics()
+    return broker
+
+
+async def _serve(
+    settings: WebhooksSettings, dispatcher: Dispatcher, clock: Clock, stopping: asyncio.Event
+) -> None:
+    checks = {"live": live_check([dispatcher], clock), "ready": ready_check([dispatcher])}
+    ops = OpsServer(settings.ops_host, settings.ops_port, checks)
+    await ops.start()
+    try:
+        announce(settings.ready_file, {"ops": ops.port})
+        await run_until(stopping, [dispatcher])
+    finally:
+        await ops.stop()
+
+
+if __name__ == "__main__":
+    run_service(main)

@@ -1,0 +1,83 @@
+"""The queues of all subscriptions: those with work have a task, the others cost nothing."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from fileflux.core.telemetry import WEBHOOK_QUEUES, WEBHOOK_WAITING, get_logger
+from fileflux.metadata.webhook_ports import Waiting
+from fileflux.metadata.webhook_rows import QueuedDelivery, Subscription
+from fileflux.webhooks.queue import QueueTools, SubscriptionQueue
+
+log = get_logger(__name__)
+
+
+class Queues:
+    """Starts and ends queues. `counts`: what waited at the start."""
+
+    def __init__(self, tools: QueueTools, counts: Mapping[bytes, Waiting]) -> None:
+        self._tools = tools
+        self._counts = {name: waiting.count for name, waiting in counts.items()}
+        self._queues: dict[bytes, SubscriptionQueue] = {}
+        self._tasks: dict[bytes, asyncio.Task[None]] = {}
+
+    def count(self, subscription_id: bytes) -> int:
+        """Return how many deliveries wait for a subscription."""
+        queue = self._queues.get(subscription_id)
+        return self._counts.get(subscription_id, 0) if queue is None else queue.count
+
+    def update(self, one: Subscription) -> None:
+        """A subscription is new or was changed: it may be active now, or have more to send."""
+        queue = self._queues.get(one.subscription_id)
+        if queue is None:
+            count = self._counts.pop(one.subscription_id, 0)
+            queue = SubscriptionQueue(one, self._tools, count=count)
+            self._queues[one.subscription_id] = queue
+        queue.subscription = one
+        queue.poke(retry_now=True)
+        if one.state == "active":
+            self._ensure_running(one.subscription_id)
+
+    def added(self, deliveries: Iterable[QueuedDelivery]) -> None:
+        """Deliveries were queued for subscriptions that are known."""
+        for name, count in Counter(one.subscription_id for one in deliveries).items():
+            self._queues[name].count += count
+            self._queues[name].poke()
+            self._ensure_running(name)
+        WEBHOOK_WAITING.set(sum(queue.count for queue in self._queues.values()))
+        WEBHOOK_QUEUES.set(len(self._tasks))
+
+    async def drop(self, subscription_id: bytes) -> None:
+        """The subscription is gone: nothing more is sent to it."""
+        self._queues.pop(subscription_id, None)
+        task = self._tasks.pop(subscription_id, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def close(self) -> None:
+        """End all of them. What is on its way may arrive, and is sent again later."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _ensure_running(self, name: bytes) -> None:
+        task = self._tasks.get(name)
+        if task is None or task.done():
+            queue = self._queues[name]
+            if queue.is_active:
+                self._tasks[name] = asyncio.create_task(self._run(name, queue), name="webhooks")
+
+    async def _run(self, name: bytes, queue: SubscriptionQueue) -> None:
+        try:
+            await queue.run()
+            while queue.has_work:
+                await queue.run()
+        except Exception:
+            # A boundary: one queue's bug is not the others'. It is poked with the next event.
+            log.exception("a queue of webhooks ended", subscription=name.hex())
+        finally:
+            if self._tasks.get(name) is asyncio.current_task():
+                del self._tasks[name]
