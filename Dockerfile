@@ -22,6 +22,9 @@ FROM base AS metadata
 ENTRYPOINT ["python", "-m", "fileflux.metadata"]
 CMD ["materializer"]
 
+FROM base AS webhooks
+CMD ["python", "-m", "fileflux.webhooks"]
+
 FROM base AS storage-node
 USER root
 # The node reads its pool's figures with zpool and zfs.

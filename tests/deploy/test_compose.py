@@ -37,7 +37,7 @@ def settings_of(name: str) -> type[CommonSettings]:
 
 
 def test_every_service_of_the_design_is_there() -> None:
-    expected = {"ingest", "placement", "materializer", "sequencer", "migrate"}
+    expected = {"ingest", "placement", "materializer", "sequencer", "webhooks", "migrate"}
     nodes = {name for name in OURS if name.startswith("node-")}
     assert set(OURS) - nodes == expected
     assert (

@@ -14,6 +14,7 @@ from tests.model.webhook_rows import BUCKET_ID, audit_record, subscription
 
 from fileflux.events.audit import to_cloudevent
 from fileflux.events.memory import MemoryBroker
+from fileflux.events.ports import Broker
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.chain import NumberedRecord, number_blocks, unpack_block
 from fileflux.metadata.identity import encrypt_secret
@@ -88,13 +89,14 @@ class WebhookWorld:
     """Who subscribes, what happens, who dispatches."""
 
     def __init__(
-        self, connections: Connections, *, scale: float = 1.0, broker: MemoryBroker | None = None
+        self, connections: Connections, *, scale: float = 1.0, broker: Broker | None = None
     ) -> None:
         self.clock = FastClock(scale)
         self.store = PostgresWebhooks(connections)
         self.reader = PostgresReader(connections)
         self.database = PostgresDatabase(connections, rng=random.Random(1))
-        self.broker = broker or MemoryBroker(clock=self.clock, lanes=1)
+        self.memory = MemoryBroker(clock=self.clock, lanes=1)
+        self.broker: Broker = broker or self.memory
         self.receivers = Receivers()
         self.secrets: dict[bytes, str] = {}
         self._connections = connections
@@ -164,7 +166,7 @@ class WebhookWorld:
                 sender=self.receivers,
                 master_key=MASTER_KEY,
                 clock=self.clock,
-                rng=random.Random(3),
+                rng=random.SystemRandom(),  # Owners of the lease must differ.
             )
         )
 

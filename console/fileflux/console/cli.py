@@ -16,6 +16,7 @@ from fileflux.console.commands_audit import app as audit_app
 from fileflux.console.commands_audit import trace
 from fileflux.console.commands_history import diff, digest
 from fileflux.console.commands_rebuild import rebuild
+from fileflux.console.commands_webhook import app as webhook_app
 
 app = typer.Typer(
     name="fileflux",
@@ -36,6 +37,7 @@ audit_app.command("search", epilog=EXIT_CODES)(commands_events.search)
 audit_app.command("export", epilog=EXIT_CODES)(commands_events.export)
 app.add_typer(audit_app, name="audit")
 app.add_typer(archive_app, name="archive")
+app.add_typer(webhook_app, name="webhook")
 app.command("trace", epilog=EXIT_CODES)(trace)
 app.command("rebuild", epilog=EXIT_CODES)(rebuild)
 app.command("digest", epilog=EXIT_CODES)(digest)

@@ -216,7 +216,7 @@ class Cluster:
 
         `at_once` kills the services. Raise ServerNotStopped, with everything else stopped.
         """
-        order = ["ingest", "sequencer", "materializer", "placement"]
+        order = ["ingest", "webhooks", "sequencer", "materializer", "placement"]
         rest = [name for name in self.services if name not in order]
         for names in (order[:1], order[1:], rest):
             stopping = [self.services[name] for name in names if name in self.services]

@@ -19,6 +19,7 @@ SERVICES: Final = {
     "materializer": ["fileflux.metadata", "materializer"],
     "sequencer": ["fileflux.metadata", "sequencer"],
     "archiver": ["fileflux.metadata", "archiver"],
+    "webhooks": ["fileflux.webhooks"],
     "migrate": ["fileflux.metadata", "migrate"],
 }
 

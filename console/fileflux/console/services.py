@@ -46,7 +46,7 @@ class Backends:
 def service_names(options: ClusterOptions) -> list[str]:
     """In the order in which they start."""
     nodes = [f"node-{number}" for number in range(1, options.nodes + 1)]
-    return [*nodes, "placement", "materializer", "sequencer", "ingest"]
+    return [*nodes, "placement", "materializer", "sequencer", "webhooks", "ingest"]
 
 
 def make_services(
@@ -128,6 +128,11 @@ def _own_env(
         env["FILEFLUX_OPS_PORT"] = str(ports["ops"])
         env["FILEFLUX_INGEST_TLS_CERT"] = options.tls_cert
         env["FILEFLUX_INGEST_TLS_KEY"] = options.tls_key
+    elif name == "webhooks":
+        # Receivers on this machine are what a person who tries it has.
+        env["FILEFLUX_WEBHOOKS_ALLOWED_NETWORKS"] = os.environ.get(
+            "FILEFLUX_WEBHOOKS_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128"
+        )
     elif name == "placement":
         env["FILEFLUX_PLACEMENT_DATA_DIR"] = str(data.root / "placement")
     return env

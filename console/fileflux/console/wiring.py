@@ -24,6 +24,7 @@ from fileflux.metadata.archive_blocks import ArchivedBlocks
 from fileflux.metadata.archive_open import open_archive
 from fileflux.metadata.direct import DirectWriter
 from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
+from fileflux.metadata.postgres_webhooks import PostgresWebhooks
 from fileflux.metadata.settings import ArchiverSettings
 
 FILE_NAME: Final = "surroundings.json"
@@ -115,6 +116,19 @@ def archive_settings(found: Surroundings) -> ArchiverSettings:
     except ValidationError as error:
         lines = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
         raise Invalid("; ".join(lines)) from None
+
+
+@asynccontextmanager
+async def open_webhooks(
+    found: Surroundings,
+) -> AsyncIterator[tuple[PostgresWebhooks, PostgresReader]]:
+    """The tables of webhooks and the audit stream, wherever it is; closed at the end."""
+    connections = await open_connections(found.database_url, size_max=2)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(connections.close)
+        archive = await stack.enter_async_context(open_archive(archive_settings(found)))
+        blocks = None if archive is None else ArchivedBlocks(archive)
+        yield PostgresWebhooks(connections), PostgresReader(connections, blocks)
 
 
 @asynccontextmanager

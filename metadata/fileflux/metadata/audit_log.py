@@ -162,6 +162,19 @@ async def _pending_trace(reader: MetadataReader, version_id: bytes) -> Trace | N
     return None
 
 
+async def position_at(reader: MetadataReader, at_us: int, stream: str = STREAM) -> int:
+    """Return the first position whose record was stamped at a time or after it, or the next one.
+
+    Stamps grow with positions within seconds; the few that do not are on the safe side.
+    """
+    position = await position_before(reader, stream, at_us - CLOCK_SLACK_US)
+    end = (await reader.audit_head(stream)).next_position
+    async for record in read_database(reader, first_position=position, stream=stream):
+        if record.position >= end or decode_record(record.payload).stamp >= at_us:
+            return record.position
+    return end
+
+
 async def position_before(reader: MetadataReader, stream: str, stamp: int) -> int:
     """Return a position whose record, and all before it, have a smaller stamp."""
     low, high = FIRST_POSITION, (await reader.audit_head(stream)).next_position

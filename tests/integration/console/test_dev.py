@@ -130,6 +130,7 @@ def test_a_script_is_told_where_the_system_is_and_how_to_get_in(dev: Dev) -> Non
     assert dev.ask("PUT", f"{BUCKET}/hello", b"of a person").status == 200
     assert dev.ask("GET", f"{BUCKET}/hello").body == b"of a person"
     expected = {"node-1", "node-2", "node-3", "placement", "materializer", "sequencer", "ingest"}
+    expected.add("webhooks")
     assert set(dev.said["services"]) == expected
 
 

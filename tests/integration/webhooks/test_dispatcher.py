@@ -260,14 +260,14 @@ async def test_without_the_topic_the_database_is_read(world: WebhookWorld, how: 
         await until(lambda: len(world.receivers.taken) == 1)
         await world.live(one)
         if how == "wiped":
-            world.broker.wipe()
+            world.memory.wipe()
         elif how == "away":
-            world.broker.stop()
+            world.memory.stop()
         lost = await world.happen("b", "c", publish=False)
         if how == "gap":
             await world.publish(lost[1:])
         await until(lambda: len(world.receivers.taken) == 3)
-        world.broker.start()
+        world.memory.start()
         if how == "wiped":
             await world.publish(lost)
         await world.happen("d")

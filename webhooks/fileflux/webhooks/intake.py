@@ -126,7 +126,8 @@ class Intake:
 
     async def _move_cursor(self, after: int, deliveries: Sequence[QueuedDelivery]) -> None:
         await self._store.queue_live(self._cursor, after, deliveries)
-        failpoint("webhooks.after_queue")
+        if deliveries:
+            failpoint("webhooks.after_queue")
         self._cursor = replace(self._cursor, next_position=after)
         self._stored_s = self._clock.monotonic_s()
         self._queues.added(deliveries)
@@ -201,6 +202,8 @@ class Intake:
             for old, new in zip(group, moved, strict=True)
         ]
         await self._store.move_subscriptions(self._cursor.turn, moves, deliveries)
+        if deliveries:
+            failpoint("webhooks.after_queue")
         for one in moved:
             self._known[one.subscription_id] = one
             if is_live:
