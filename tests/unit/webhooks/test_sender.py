@@ -140,6 +140,27 @@ async def test_a_name_that_changes_its_address_after_the_check_reaches_nothing_e
     assert {result.problem for result in results[::2]} == {"no connection"}
 
 
+async def test_a_name_with_capitals_and_a_final_dot_is_the_same_name() -> None:
+    async def lookup(host: str, port: int) -> Sequence[str]:
+        return ["127.0.0.1"] if host == "hooks.example" else []
+
+    async with Receiver(answer("200 OK")).running() as receiver:
+        sender = HttpSender(Egress(LOCAL, lookup), SystemClock())
+        for host in ("hooks.example", "HOOKS.example", "hooks.example."):
+            assert (await sender.send(f"http://{host}:{receiver.port}/", {}, b"x")).status == 200
+        await sender.close()
+
+
+async def test_a_kept_connection_that_the_receiver_has_closed_is_no_failure() -> None:
+    """It answers as if it kept the connection, and closes it: the next delivery meets that."""
+    async with Receiver(answer("200 OK")).running() as receiver:
+        sender = HttpSender(Egress(LOCAL), SystemClock())
+        url = f"http://127.0.0.1:{receiver.port}/"
+        results = [await sender.send(url, {}, b"x") for _ in range(100)]
+        await sender.close()
+    assert {result.status for result in results} == {200}
+
+
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Receiver(answer("200 OK")).running() as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):

@@ -105,10 +105,12 @@ class Dispatcher:
             rng=d.rng,
             slots=Slots(),
         )
-        queues = Queues(tools, await d.store.queue_counts())
+        queues = Queues(tools)
         intake = Intake(d.store, history, queues, d.clock, cursor)
         log.info("webhooks are dispatched", position=cursor.next_position, turn=cursor.turn)
         try:
+            await intake.sync()
+            queues.open(await d.store.queue_counts())
             while not stopping.is_set():
                 await self._turn(intake)
             await intake.store_cursor()

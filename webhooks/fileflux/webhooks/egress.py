@@ -9,6 +9,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -22,6 +23,8 @@ Lookup = Callable[[str, int], Awaitable[Sequence[str]]]
 """(host, port) → addresses as text; raises OSError when there are none."""
 
 URL_SIZE_MAX: Final = 2_048
+LOOKUPS_MAX: Final = 256
+"""At once: more than the attempts of receivers that are ailing."""
 PORTS: Final = frozenset({80, 443, 8080, 8443})
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HOST: Final = re.compile(
@@ -127,12 +130,21 @@ def _literal(host: str) -> Address:
     return address
 
 
+def is_target(target: Target, host: str | None, port: int | None) -> bool:
+    """Tell whether another reading of the URL leads to the same place."""
+    found = (host or "").lower().removesuffix(".")
+    try:
+        return port == target.port and ip_address(found) == ip_address(target.host)
+    except ValueError:
+        return port == target.port and found == target.host
+
+
 class Egress:
     """Turns URLs into addresses that may be connected to."""
 
     def __init__(self, policy: EgressPolicy, lookup: Lookup | None = None) -> None:
         self._policy = policy
-        self._lookup = lookup or system_lookup
+        self._lookup = lookup or SystemLookup()
 
     async def resolve(self, url: str) -> tuple[Target, tuple[str, ...]]:
         """Return the target and its checked addresses, asked for once.
@@ -152,8 +164,18 @@ class Egress:
         return target, tuple(str(address) for address in addresses)
 
 
-async def system_lookup(host: str, port: int) -> Sequence[str]:
-    """Ask the system's resolver."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+class SystemLookup:
+    """Asks the system's resolver, in threads of its own: names that hang for many seconds would
+    fill the loop's few, and everybody else would wait."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOKUPS_MAX, thread_name_prefix="dns")
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _ask, host, port)
+
+
+def _ask(host: str, port: int) -> Sequence[str]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))

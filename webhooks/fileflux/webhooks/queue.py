@@ -89,9 +89,9 @@ class SubscriptionQueue:
     # `_lanes`: deliveries in memory, in order; the first of a lane may be on its way.
     # `_put_off`: lanes whose first delivery is due later; theirs are not in memory.
 
-    def __init__(self, subscription: Subscription, tools: QueueTools, *, count: int) -> None:
+    def __init__(self, subscription: Subscription, tools: QueueTools) -> None:
         self.subscription = subscription
-        self.count = count
+        self.count = 0
         self._tools = tools
         self._health = Health()
         self._lanes: dict[bytes, deque[QueuedDelivery]] = {}
@@ -144,6 +144,7 @@ class SubscriptionQueue:
         if not self._lanes and not self._is_drained and len(self._put_off) < WAITING_KEYS_MAX:
             return True
         if not self._lanes and not self._put_off:
+            self.count = 0  # Also of what a person queued, which nobody counted.
             return False
         await self._rest()
         return True
@@ -258,7 +259,7 @@ class SubscriptionQueue:
         store, clock = self._tools.store, self._tools.clock
         if result.verdict == "delivered":
             await store.note_delivered(delivery, attempt)
-            self.count -= 1
+            self.count = max(0, self.count - 1)
             return None
         due_us = next_attempt_us(
             result,
@@ -275,7 +276,7 @@ class SubscriptionQueue:
         if due_us is None:
             await store.note_given_up(delivery, attempt)
             WEBHOOK_DEAD.inc()
-            self.count -= 1
+            self.count = max(0, self.count - 1)
             return None
         await store.note_failed(delivery, attempt, due_us)
         return due_us

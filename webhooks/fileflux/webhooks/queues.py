@@ -13,30 +13,37 @@ log = get_logger(__name__)
 
 
 class Queues:
-    """Starts and ends queues. `counts`: what waited at the start."""
+    """Starts and ends queues; none before `open`."""
 
-    def __init__(self, tools: QueueTools, counts: Mapping[bytes, Waiting]) -> None:
+    def __init__(self, tools: QueueTools) -> None:
         self._tools = tools
-        self._counts = {name: waiting.count for name, waiting in counts.items()}
+        self._is_open = False
         self._queues: dict[bytes, SubscriptionQueue] = {}
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
 
     def count(self, subscription_id: bytes) -> int:
         """Return how many deliveries wait for a subscription."""
         queue = self._queues.get(subscription_id)
-        return self._counts.get(subscription_id, 0) if queue is None else queue.count
+        return 0 if queue is None else queue.count
+
+    def open(self, counts: Mapping[bytes, Waiting]) -> None:
+        """Start the queues that have something. `counts` were read after the subscriptions: what
+        a person queues later makes its subscription change."""
+        self._is_open = True
+        for name, waiting in counts.items():
+            if name in self._queues:
+                self._queues[name].count = waiting.count
+                self._ensure_running(name)
 
     def update(self, one: Subscription) -> None:
         """A subscription is new or was changed: it may be active now, or have more to send."""
         queue = self._queues.get(one.subscription_id)
         if queue is None:
-            count = self._counts.pop(one.subscription_id, 0)
-            queue = SubscriptionQueue(one, self._tools, count=count)
+            queue = SubscriptionQueue(one, self._tools)
             self._queues[one.subscription_id] = queue
         queue.subscription = one
         queue.poke(retry_now=True)
-        if one.state == "active":
-            self._ensure_running(one.subscription_id)
+        self._ensure_running(one.subscription_id)
 
     def added(self, deliveries: Iterable[QueuedDelivery]) -> None:
         """Deliveries were queued for subscriptions that are known."""
@@ -64,11 +71,9 @@ class Queues:
             await asyncio.wait(tasks)
 
     def _ensure_running(self, name: bytes) -> None:
-        task = self._tasks.get(name)
-        if task is None or task.done():
-            queue = self._queues[name]
-            if queue.is_active:
-                self._tasks[name] = asyncio.create_task(self._run(name, queue), name="webhooks")
+        queue, task = self._queues[name], self._tasks.get(name)
+        if self._is_open and queue.is_active and (task is None or task.done()):
+            self._tasks[name] = asyncio.create_task(self._run(name, queue), name="webhooks")
 
     async def _run(self, name: bytes, queue: SubscriptionQueue) -> None:
         try:

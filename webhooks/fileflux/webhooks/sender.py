@@ -12,9 +12,10 @@ from typing import Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from fileflux.core.clock import Clock
-from fileflux.webhooks.egress import Egress, EgressRefused
+from fileflux.webhooks.egress import Egress, EgressRefused, is_target
 from fileflux.webhooks.retry import Result
 
 TIMEOUT_S: Final = 10.0
@@ -44,7 +45,7 @@ class _Pinned(AbstractResolver):
                 proto=0,
                 flags=socket.AI_NUMERICHOST,
             )
-            for address in self.addresses.get((host, port), ())
+            for address in self.addresses.get((host.removesuffix("."), port), ())
         ]
 
     async def close(self) -> None:
@@ -59,7 +60,8 @@ class HttpSender:
         self._clock = clock
         self._timeout_s = timeout_s
         self._pinned = _Pinned()
-        self._session: aiohttp.ClientSession | None = None
+        self._kept: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Result:
         """Return what came of one attempt. Never raises for what the other side does."""
@@ -84,39 +86,57 @@ class HttpSender:
 
     async def close(self) -> None:
         """Drop the connections. Idempotent."""
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._kept, self._fresh):
+            if session is not None:
+                await session.close()
 
     async def _post(
         self, url: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, Mapping[str, str]]:
         target, addresses = await self._egress.resolve(url)
+        parsed = URL(url)
+        if not is_target(target, parsed.host, parsed.port):
+            raise EgressRefused("the URL can be read in two ways")
         self._pinned.addresses[target.host, target.port] = addresses
-        async with self._opened().post(
-            url, data=body, headers={"user-agent": USER_AGENT, **headers}, allow_redirects=False
-        ) as answer:
-            await _throw_away(answer)
-            return answer.status, answer.headers
+        headers = {"user-agent": USER_AGENT, **headers}
+        self._kept = self._kept or self._session(keeps=True)
+        self._fresh = self._fresh or self._session(keeps=False)
+        try:
+            return await _exchange(self._kept, parsed, headers, body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if isinstance(error, aiohttp.ClientConnectorError):
+                raise
+            # The receiver had closed a connection that we kept. If it had not, it is sent twice.
+            return await _exchange(self._fresh, parsed, headers, body)
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
-                resolver=self._pinned, use_dns_cache=False, limit=CONNECTIONS_MAX
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                timeout=aiohttp.ClientTimeout(total=None),
-            )
-        return self._session
+    def _session(self, *, keeps: bool) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            resolver=self._pinned,
+            use_dns_cache=False,
+            limit=CONNECTIONS_MAX,
+            force_close=not keeps,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
 
     def _failed(self, started_s: float, problem: str) -> Result:
         return Result(status=0, latency_us=self._since(started_s), problem=problem)
 
     def _since(self, started_s: float) -> int:
         return int((self._clock.monotonic_s() - started_s) * 1_000_000)
+
+
+async def _exchange(
+    session: aiohttp.ClientSession, url: URL, headers: Mapping[str, str], body: bytes
+) -> tuple[int, Mapping[str, str]]:
+    async with session.post(url, data=body, headers=headers, allow_redirects=False) as answer:
+        await _throw_away(answer)
+        return answer.status, answer.headers
 
 
 async def _throw_away(answer: aiohttp.ClientResponse) -> None:
