@@ -24,7 +24,8 @@ from fileflux.metadata.webhook_rows import (
 )
 
 LEASE: Final = "webhooks"
-FORGOTTEN_AT_ONCE: Final = 5_000
+REMOVED_AT_ONCE: Final = 2_000
+_REMOVED: Final = ("webhook_remove_deliveries", "webhook_remove_attempts", "webhook_remove_dead")
 _QUEUED: Final = (
     "subscription_id",
     "run_id",
@@ -120,12 +121,23 @@ class PostgresWebhooks(StatementReader):
     async def set_state(self, subscription_id: bytes, state: State, reason: str) -> bool:
         return bool(await self._fetch("webhook_set_state", subscription_id, state, reason))
 
-    async def remove(self, subscription_id: bytes) -> None:
-        await self._fetch("webhook_remove", subscription_id)
+    async def remove(self, subscription_id: bytes) -> bool:
+        is_whole = True
+        for name in _REMOVED:
+            found = await self._fetch(name, subscription_id, REMOVED_AT_ONCE)
+            is_whole = is_whole and len(found) < REMOVED_AT_ONCE
+        if is_whole:
+            await self._fetch("webhook_remove", subscription_id)
+        return is_whole
 
-    async def forget(self, *, attempts_before_us: int, dead_before_us: int) -> None:
-        await self._fetch("webhook_forget_attempts", attempts_before_us, FORGOTTEN_AT_ONCE)
-        await self._fetch("webhook_forget_dead", dead_before_us)
+    async def forget(
+        self, *, delivered_before_us: int, failed_before_us: int, dead_before_us: int
+    ) -> bool:
+        attempts = await self._fetch(
+            "webhook_forget_attempts", delivered_before_us, failed_before_us, REMOVED_AT_ONCE
+        )
+        dead = await self._fetch("webhook_forget_dead", dead_before_us, REMOVED_AT_ONCE)
+        return max(len(attempts), len(dead)) < REMOVED_AT_ONCE
 
     async def put_subscription(self, one: Subscription) -> None:
         await self._fetch(

@@ -86,9 +86,13 @@ class WebhookStore(Protocol):
 
     async def set_state(self, subscription_id: bytes, state: State, reason: str) -> bool: ...
 
-    async def remove(self, subscription_id: bytes) -> None: ...
+    async def remove(self, subscription_id: bytes) -> bool:
+        """Remove a subscription that is marked so; False: only some of what it has."""
 
-    async def forget(self, *, attempts_before_us: int, dead_before_us: int) -> None: ...
+    async def forget(
+        self, *, delivered_before_us: int, failed_before_us: int, dead_before_us: int
+    ) -> bool:
+        """Remove some attempts and dead letters that are older; False: there are more."""
 
 
 class WebhookAdmin(Protocol):

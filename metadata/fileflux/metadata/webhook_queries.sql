@@ -256,9 +256,9 @@ WITH chosen AS (
     SELECT subscription_id, run_id, position FROM webhook_dead_letters
     WHERE subscription_id = $1::BYTEA ORDER BY run_id, position LIMIT $3::INT8
 ), taken AS (
-    DELETE FROM webhook_dead_letters AS d
-    WHERE EXISTS (SELECT 1 FROM chosen AS c WHERE c.subscription_id = d.subscription_id
-        AND c.run_id = d.run_id AND c.position = d.position)
+    DELETE FROM webhook_dead_letters AS d USING chosen AS c
+    WHERE c.subscription_id = d.subscription_id AND c.run_id = d.run_id
+        AND c.position = d.position
     RETURNING d.subscription_id, d.run_id, d.position, d.lane, d.message_id, d.event_name,
         d.headers, d.body
 ), queued AS (
@@ -273,40 +273,59 @@ WITH chosen AS (
 SELECT count(*) AS queued FROM queued;
 
 -- webhook_forget_attempts --
--- Remove attempts that are older than a time, some at once.
-DELETE FROM webhook_attempts AS a
-WHERE EXISTS (
-    SELECT 1 FROM (
-        SELECT subscription_id, at_us, attempt_id FROM webhook_attempts
-        WHERE at_us < $1::INT8 ORDER BY at_us LIMIT $2::INT8
-    ) AS o
-    WHERE o.subscription_id = a.subscription_id AND o.at_us = a.at_us
-        AND o.attempt_id = a.attempt_id
-) AND a.at_us < $1::INT8
+-- Remove old attempts, the oldest of them: delivered ones sooner than failed ones.
+DELETE FROM webhook_attempts AS a USING (
+    SELECT subscription_id, at_us, attempt_id FROM webhook_attempts
+    WHERE at_us < $1::INT8 AND (at_us < $2::INT8 OR status BETWEEN 200 AND 299)
+    ORDER BY at_us LIMIT $3::INT8
+) AS o
+WHERE a.subscription_id = o.subscription_id AND a.at_us = o.at_us AND a.attempt_id = o.attempt_id
 RETURNING 1;
 
 -- webhook_forget_dead --
--- Remove deliveries that were given up before a time.
-DELETE FROM webhook_dead_letters WHERE dead_us < $1::INT8 RETURNING 1;
+-- Remove deliveries that were given up before a time, the oldest of them.
+DELETE FROM webhook_dead_letters AS a USING (
+    SELECT subscription_id, run_id, position FROM webhook_dead_letters
+    WHERE dead_us < $1::INT8 ORDER BY dead_us LIMIT $2::INT8
+) AS o
+WHERE a.subscription_id = o.subscription_id AND a.run_id = o.run_id AND a.position = o.position
+RETURNING 1;
+
+-- webhook_remove_attempts --
+-- Remove some attempts of a subscription.
+DELETE FROM webhook_attempts AS a USING (
+    SELECT subscription_id, at_us, attempt_id FROM webhook_attempts
+    WHERE subscription_id = $1::BYTEA ORDER BY at_us, attempt_id LIMIT $2::INT8
+) AS o
+WHERE a.subscription_id = o.subscription_id AND a.at_us = o.at_us AND a.attempt_id = o.attempt_id
+RETURNING 1;
+
+-- webhook_remove_deliveries --
+-- Remove some deliveries of a subscription.
+DELETE FROM webhook_deliveries AS a USING (
+    SELECT subscription_id, run_id, position FROM webhook_deliveries
+    WHERE subscription_id = $1::BYTEA ORDER BY run_id, position LIMIT $2::INT8
+) AS o
+WHERE a.subscription_id = o.subscription_id AND a.run_id = o.run_id AND a.position = o.position
+RETURNING 1;
+
+-- webhook_remove_dead --
+-- Remove some deliveries of a subscription that were given up.
+DELETE FROM webhook_dead_letters AS a USING (
+    SELECT subscription_id, run_id, position FROM webhook_dead_letters
+    WHERE subscription_id = $1::BYTEA ORDER BY run_id, position LIMIT $2::INT8
+) AS o
+WHERE a.subscription_id = o.subscription_id AND a.run_id = o.run_id AND a.position = o.position
+RETURNING 1;
 
 -- webhook_remove --
--- Remove a subscription that is marked as removed, with all that it has.
+-- Remove a subscription that is marked as removed, with its replays.
 WITH s AS (
     DELETE FROM webhook_subscriptions
     WHERE subscription_id = $1::BYTEA AND state = 'deleted'
     RETURNING subscription_id
-), q AS (
-    DELETE FROM webhook_deliveries AS d USING s WHERE d.subscription_id = s.subscription_id
-    RETURNING 1
-), l AS (
-    DELETE FROM webhook_dead_letters AS d USING s WHERE d.subscription_id = s.subscription_id
-    RETURNING 1
-), a AS (
-    DELETE FROM webhook_attempts AS d USING s WHERE d.subscription_id = s.subscription_id
-    RETURNING 1
 ), r AS (
     DELETE FROM webhook_replays AS d USING s WHERE d.subscription_id = s.subscription_id
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM s) + 0 * ((SELECT count(*) FROM q) + (SELECT count(*) FROM l)
-    + (SELECT count(*) FROM a) + (SELECT count(*) FROM r)) AS removed;
+SELECT (SELECT count(*) FROM s) + 0 * (SELECT count(*) FROM r) AS removed;

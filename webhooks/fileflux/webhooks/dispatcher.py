@@ -30,7 +30,9 @@ SYNC_S: Final = 0.5
 POLL_S: Final = 0.1
 PAUSE_S: Final = 1.0
 FORGET_S: Final = 60.0
-ATTEMPTS_KEPT_S: Final = 7 * 24 * 3_600
+DELIVERED_KEPT_S: Final = 3_600
+"""As many as events: more would be a second copy of the audit stream."""
+FAILED_KEPT_S: Final = 7 * 24 * 3_600
 DEAD_KEPT_S: Final = 30 * 24 * 3_600
 
 
@@ -135,10 +137,13 @@ class Dispatcher:
 
     async def _forget(self) -> None:
         now_us = self._d.clock.now_us()
-        await self._d.store.forget(
-            attempts_before_us=now_us - ATTEMPTS_KEPT_S * 1_000_000,
+        is_done = await self._d.store.forget(
+            delivered_before_us=now_us - DELIVERED_KEPT_S * 1_000_000,
+            failed_before_us=now_us - FAILED_KEPT_S * 1_000_000,
             dead_before_us=now_us - DEAD_KEPT_S * 1_000_000,
         )
+        if not is_done:
+            self._due_s["forget"] = 0.0
 
     def _is_due(self, name: str, every_s: float) -> bool:
         now_s = self._d.clock.monotonic_s()

@@ -57,6 +57,7 @@ class Intake:
         self._lagging: dict[bytes, Subscription] = {}
         self._replays: dict[bytes, ReplayRow] = {}
         self._replayed_s: dict[bytes, float] = {}
+        self._removed: set[bytes] = set()
         self._changed_us = 0
 
     async def sync(self) -> None:
@@ -68,6 +69,9 @@ class Intake:
             known = self._known.get(one.subscription_id)
             if known is None or known.changed_us != one.changed_us:
                 await self._learn(one)
+        for name in [*self._removed]:
+            if await self._store.remove(name):
+                self._removed.discard(name)
         if changed:
             self._replays = {one.run_id: one for one in await self._store.replays()}
 
@@ -86,7 +90,7 @@ class Intake:
         await self._unlearn(one.subscription_id)
         if one.state == "deleted":
             await self._queues.drop(one.subscription_id)
-            await self._store.remove(one.subscription_id)
+            self._removed.add(one.subscription_id)
             return
         if one.is_live and one.state != "active":
             one = await self._take_from_cursor(one)

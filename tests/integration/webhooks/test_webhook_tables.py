@@ -1,0 +1,57 @@
+"""What is old goes, a little at a time, whatever there is of it."""
+
+import time
+
+from tests.model.webhook_world import WebhookWorld
+
+ATTEMPTS = 50_000
+HOUR_US = 3_600_000_000
+
+
+async def _fill(world: WebhookWorld, subscription_id: bytes) -> None:
+    connection = await world.store._connections.take()
+    await connection.execute(
+        """
+        INSERT INTO webhook_attempts
+        SELECT $1, n, substring(int8send(n) || int8send(n), 1, 16), 'event',
+            CASE WHEN n % 10 = 0 THEN 500 ELSE 204 END, 1, '', ''
+        FROM generate_series(1, $2::INT8) AS n
+        """,
+        subscription_id,
+        ATTEMPTS,
+    )
+    await world.store._connections.give_back(connection)
+
+
+async def test_old_attempts_go_in_bounded_steps_and_failures_stay_longer(
+    world: WebhookWorld,
+) -> None:
+    one = await world.subscribe()
+    await _fill(world, one.subscription_id)
+    steps, longest_s, is_done = 0, 0.0, False
+    while not is_done:
+        started_s = time.monotonic()
+        is_done = await world.store.forget(
+            delivered_before_us=HOUR_US, failed_before_us=ATTEMPTS // 2, dead_before_us=0
+        )
+        longest_s = max(longest_s, time.monotonic() - started_s)
+        steps += 1
+    assert steps > 10
+    assert longest_s < 2.0, "a step is far from its deadline"
+    left = await world.store.attempts(one.subscription_id, ATTEMPTS)
+    assert {row.status for row in left} == {500}
+    assert len(left) == ATTEMPTS // 20 + 1
+
+
+async def test_a_subscription_with_a_long_history_is_removed_in_bounded_steps(
+    world: WebhookWorld,
+) -> None:
+    one = await world.subscribe()
+    await _fill(world, one.subscription_id)
+    await world.store.set_state(one.subscription_id, "deleted", "")
+    steps = 1
+    while not await world.store.remove(one.subscription_id):
+        steps += 1
+    assert steps > 10
+    assert await world.store.attempts(one.subscription_id, 1) == []
+    assert await world.store.changed_since(0) == []
