@@ -10,7 +10,10 @@ from tests.fault.world import Injury, World, fault_rounds
 
 pytestmark = [pytest.mark.fault, pytest.mark.cluster, pytest.mark.timeout(240 * fault_rounds())]
 
-SERVICES: Final = ("node-1", "node-2", "node-3", "placement", "materializer", "sequencer", "ingest")
+SERVICES: Final = (
+    *("node-1", "node-2", "node-3"),
+    *("placement", "materializer", "sequencer", "webhooks", "ingest"),
+)
 RECOVERY_S_MAX: Final = 45.0
 ZOMBIE_S: Final = 15.0
 WITHOUT_PLACEMENT_S: Final = 60.0

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 import pytest
+from tests.fault.hook_receiver import events_of
 from tests.fault.s3_client import S3Client
 from tests.fault.world import BUCKET, World, fault_rounds
 from tests.model.bodies import label_of
@@ -12,6 +13,7 @@ from tests.model.history import ABSENT
 pytestmark = [pytest.mark.fault, pytest.mark.cluster, pytest.mark.timeout(300 * fault_rounds())]
 
 READERS: Final = 8
+TOLD_WITHIN_S: Final = 120.0
 
 
 async def test_what_was_there_after_each_fault_is_there_after_all(world: World) -> None:
@@ -26,6 +28,18 @@ async def test_what_was_there_after_each_fault_is_there_after_all(world: World) 
         f" {len(different)} differ; {world.restarts} processes were started again"
     )
     assert different == []
+
+
+async def test_every_event_was_told_to_the_webhook(world: World) -> None:
+    """I6 for receivers: at least once each, with the event's own id."""
+    told = await events_of(world.surroundings, BUCKET)
+    async with asyncio.timeout(TOLD_WITHIN_S):
+        while not told <= world.hooks.taken:
+            await asyncio.sleep(0.2)
+
+    doubles = world.hooks.count - len(world.hooks.taken)
+    world.say(f"afterwards: {len(told)} events told to a webhook, {doubles} of them once more")
+    assert world.hooks.taken - told == set()
 
 
 async def test_no_request_and_no_task_of_ours_failed_unexpectedly(world: World) -> None:

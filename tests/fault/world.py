@@ -20,6 +20,7 @@ from typing import Final
 
 from tests.bench.signing import Account
 from tests.fault.epoch import Epoch
+from tests.fault.hook_receiver import HookReceiver
 from tests.fault.oracle import judge
 from tests.fault.s3_client import NoAnswer, NotSent, S3Client
 from tests.fault.workload import Client
@@ -78,6 +79,7 @@ class World:
     lines: list[str] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
     restarts: int = 0
+    hooks: HookReceiver = field(default_factory=HookReceiver)
     _servers_are_held: threading.Event = field(default_factory=threading.Event)
     _tending: threading.Lock = field(default_factory=threading.Lock)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -87,6 +89,7 @@ class World:
 
     def start(self) -> None:
         self.cluster.start()
+        self.hooks.start()
         tend_servers = self.cluster.servers.tend
         self.cluster.servers.tend = lambda: (  # type: ignore[method-assign]
             [] if self._servers_are_held.is_set() else tend_servers()
@@ -98,6 +101,7 @@ class World:
         self._ended.set()
         if self._supervisor is not None:
             self._supervisor.join()
+            self.hooks.stop()
         self.cluster.stop()
 
     def _supervise(self) -> None:
@@ -166,6 +170,7 @@ class World:
         answer = await client.request("PUT", f"/{BUCKET}")
         assert answer.status == 200, answer
         await client.close()
+        await self.hooks.subscribe(self.surroundings, BUCKET)
 
     async def what_is_wrong(self) -> str:
         """Empty when every service is ready and a new object goes in and comes out."""

@@ -308,6 +308,31 @@ async def test_a_dispatcher_that_was_overtaken_moves_nothing_and_ends(world: Web
     assert await world.store.cursor() == taken
 
 
+async def test_a_dispatcher_that_is_stopped_waits_for_what_is_on_its_way(
+    world: WebhookWorld,
+) -> None:
+    await world.subscribe(A)
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def answer(url: str, key: str) -> int:
+        arrived.set()
+        await go_on.wait()
+        return 200
+
+    world.receivers.answer = answer
+    stopping = asyncio.Event()
+    task = asyncio.create_task(world.dispatcher().run(stopping))
+    await world.happen("a", "b")
+    await arrived.wait()
+    stopping.set()
+    asyncio.get_running_loop().call_later(0.3, go_on.set)
+    await task
+    assert len(world.receivers.taken) == len(world.receivers.attempts) == 1
+    async with world.dispatching():
+        await until(lambda: len(world.receivers.taken) == 2)
+    assert len(set(world.receivers.ids())) == 2
+
+
 async def test_a_removed_subscription_leaves_nothing_behind(world: WebhookWorld) -> None:
     one = await world.subscribe(A)
 

@@ -98,6 +98,7 @@ class Dispatcher:
     async def _work(self, history: History, stopping: asyncio.Event) -> None:
         d = self._d
         self._due_s.clear()
+        await self._renew()  # Another one may have it, after a long failure.
         cursor = await d.store.take_turn(await history.end())
         tools = QueueTools(
             store=d.store,
@@ -116,6 +117,7 @@ class Dispatcher:
             while not stopping.is_set():
                 await self._turn(intake)
             await intake.store_cursor()
+            await queues.drain()
         finally:
             await queues.close()
 

@@ -100,10 +100,11 @@ class SubscriptionQueue:
         self._wake = asyncio.Event()
         self._is_drained = False
         self._pokes = 0
+        self._is_stopping = False
 
     @property
     def is_active(self) -> bool:
-        return self.subscription.state == "active"
+        return self.subscription.state == "active" and not self._is_stopping
 
     @property
     def has_work(self) -> bool:
@@ -116,6 +117,11 @@ class SubscriptionQueue:
         self._is_drained = False
         if retry_now:
             self._put_off.clear()
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Start nothing more: `run` returns when what is on its way has ended."""
+        self._is_stopping = True
         self._wake.set()
 
     async def run(self) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from fileflux.core.telemetry import WEBHOOK_QUEUES, WEBHOOK_WAITING, get_logger
 from fileflux.metadata.webhook_ports import Waiting
@@ -10,6 +11,9 @@ from fileflux.metadata.webhook_rows import QueuedDelivery, Subscription
 from fileflux.webhooks.queue import QueueTools, SubscriptionQueue
 
 log = get_logger(__name__)
+
+DRAIN_S: Final = 12.0
+"""An attempt takes 10 s at most."""
 
 
 class Queues:
@@ -61,6 +65,14 @@ class Queues:
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
+
+    async def drain(self) -> None:
+        """Start nothing more, and wait for what is on its way: it need not be sent again."""
+        self._is_open = False
+        for queue in self._queues.values():
+            queue.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=DRAIN_S)
 
     async def close(self) -> None:
         """End all of them. What is on its way may arrive, and is sent again later."""
