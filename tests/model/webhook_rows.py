@@ -39,6 +39,11 @@ def subscription(**changed: Any) -> Subscription:
     return Subscription(**{**fields, **changed})
 
 
+def stamp_of(position: int) -> int:
+    """Return when the record at a position happened: one a minute, from noon on."""
+    return 1_796_040_000_000_000 + position * 60_000_000
+
+
 def audit_record(
     position: int = 1, key: bytes = b"a.jpg", operation: str = "PutObject", **facts: Any
 ) -> NumberedRecord:
@@ -50,6 +55,8 @@ def audit_record(
         "bucket": "photos",
         "bucket_id": BUCKET_ID.hex(),
         "key": key.decode(),
+        "at_us": stamp_of(position),
+        "stamp": stamp_of(position),
         "actor": {"user_name": "ada", "source_address": "192.0.2.1", "request_id": "R1"},
         "facts": {"outcome": "ok", "version": "0" * 32, **facts},
         "effects": [],

@@ -181,8 +181,9 @@ async def position_before(reader: MetadataReader, stream: str, stamp: int) -> in
     while high - low > 1:
         middle = (low + high) // 2
         blocks = await reader.audit_blocks(stream, middle, limit=1)
-        first = unpack_block(blocks[0])[0]
-        if decode_record(first.payload).stamp < stamp:
+        # A block of a sequencer that was behind may span minutes.
+        found = next(r for r in unpack_block(blocks[0]) if r.position >= middle)
+        if decode_record(found.payload).stamp < stamp:
             low = middle
         else:
             high = middle

@@ -2,10 +2,12 @@
 
 import json
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from tests.model.metadata_changes import Maker
+from tests.model.webhook_rows import stamp_of
 from tests.model.webhook_world import MASTER_KEY, WebhookWorld, until
 
 from fileflux.console.admin import AdminRefused
@@ -96,6 +98,21 @@ async def test_a_dry_run_counts_and_shows_and_sends_nothing(world: WebhookWorld)
         await until(lambda: len(world.receivers.taken) == 4)
     bodies = [body.decode() for _, _, body in world.receivers.attempts]
     assert found["samples"][4] in bodies, "a sample is what a replay sends"
+
+
+async def test_a_replay_may_begin_at_a_time(world: WebhookWorld) -> None:
+    for part in range(6):  # Several blocks: a time is looked up by halves.
+        await world.happen(*[f"{part}-{n}" for n in range(5)])
+    name = (await world.subscribe(URL, next_position=31)).subscription_id.hex()
+    for position in (1, 2, 17, 30):
+        moment = datetime.fromtimestamp(stamp_of(position) / 1_000_000, UTC)
+        for text in (moment.isoformat(), moment.replace(tzinfo=None).isoformat()):
+            found = await hooks(world).would_send(name, text)
+            assert (found["from"], found["would_send"]) == (position, 31 - position)
+    assert (await hooks(world).would_send(name, "1999-01-01"))["would_send"] == 30
+    assert (await hooks(world).would_send(name, "2999-01-01"))["would_send"] == 0
+    with pytest.raises(AdminRefused):
+        await hooks(world).would_send(name, "yesterday")
 
 
 async def test_pause_resume_rotate_show_and_delete_by_the_beginning_of_an_id(
