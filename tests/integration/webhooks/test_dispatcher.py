@@ -276,6 +276,26 @@ async def test_without_the_topic_the_database_is_read(world: WebhookWorld, how: 
     assert sorted(world.receivers.keys(A)) == ["a", "b", "c", "d"]
 
 
+async def test_without_subscriptions_nothing_is_read_and_the_first_one_misses_nothing(
+    world: WebhookWorld,
+) -> None:
+    world.memory.stop()
+    async with world.dispatching():
+        await world.happen(*[str(n) for n in range(10)], publish=False)
+
+        async def has_passed() -> bool:
+            cursor = await world.store.cursor()
+            return cursor is not None and cursor.next_position == 11
+
+        await until(has_passed)
+        one = await world.subscribe(A, next_position=5)
+        await world.live(one)
+        await world.happen("new", publish=False)
+        await until(lambda: len(world.receivers.taken) == 7)
+    assert world.receivers.keys(A)[-1] == "new"
+    assert sorted(world.receivers.keys(A)) == ["4", "5", "6", "7", "8", "9", "new"]
+
+
 async def test_a_second_dispatcher_stands_by_and_goes_on_where_the_first_one_ended(
     world: WebhookWorld,
 ) -> None:

@@ -76,6 +76,10 @@ class SubscriptionIndex:
         if not bucket.by_ends:
             del self._buckets[one.bucket_id]
 
+    def __contains__(self, bucket_id: BucketId) -> bool:
+        """Tell whether anybody subscribed to this bucket: what others hear need not be parsed."""
+        return bucket_id in self._buckets
+
     def matching(self, occurrence: Occurrence) -> list[Subscription]:
         """Return those that want this event."""
         bucket = self._buckets.get(occurrence.bucket_id)

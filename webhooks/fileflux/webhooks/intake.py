@@ -34,6 +34,7 @@ QUEUE_MAX: Final = 10_000
 """Deliveries that wait for a subscription; what comes then stays in the audit stream."""
 DELIVERIES_PER_WRITE: Final = 2_000
 STORE_CURSOR_S: Final = 1.0
+SKIP_S: Final = 0.25
 SYNC_OVERLAP_US: Final = 10_000_000
 READS_PER_REPLAY_TURN: Final = 8
 REPLAY_TURN_S: Final = 1.0
@@ -114,6 +115,9 @@ class Intake:
         return replace(one, is_live=False, next_position=self._position)
 
     async def _read_on(self, wait_s: float) -> None:
+        if not self._known:
+            await self._skip()
+            return
         records = await self._history.next(self._position, wait_s=wait_s)
         at = 0
         while at < len(records):
@@ -127,6 +131,13 @@ class Intake:
         WEBHOOK_POSITION.set(self._position - 1)
         if self._clock.monotonic_s() - self._stored_s >= STORE_CURSOR_S:
             await self.store_cursor()
+
+    async def _skip(self) -> None:
+        """Nobody subscribed: nothing is read. Who comes catches up from where it was made."""
+        self._position = max(self._position, await self._history.end())
+        if self._clock.monotonic_s() - self._stored_s >= STORE_CURSOR_S:
+            await self.store_cursor()
+        await self._clock.sleep(SKIP_S)
 
     async def _move_cursor(self, after: int, deliveries: Sequence[QueuedDelivery]) -> None:
         await self._store.queue_live(self._cursor, after, deliveries)
@@ -146,7 +157,7 @@ class Intake:
         self._known[name] = self._lagging[name] = await self._take_from_cursor(one)
 
     def _deliveries(self, record: NumberedRecord, index: SubscriptionIndex) -> list[QueuedDelivery]:
-        occurrence = told(record)
+        occurrence = told(record) if record.stream in index else None
         if occurrence is None:
             return []
         now_us = self._clock.now_us()
@@ -274,7 +285,7 @@ class Intake:
             if record.position >= replay.end_position or len(deliveries) >= room:
                 return deliveries, min(record.position, replay.end_position)
             position = record.position + 1
-            occurrence = told(record)
+            occurrence = told(record) if record.stream == subscription.bucket_id else None
             if occurrence is not None and wants(subscription, occurrence):
                 deliveries.append(
                     queued(subscription, occurrence, run_id=replay.run_id, now_us=now_us)
