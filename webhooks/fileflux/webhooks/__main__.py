@@ -16,6 +16,7 @@ from fileflux.events.kafka import KafkaBroker, open_kafka
 from fileflux.metadata.migrate import check_version
 from fileflux.metadata.postgres import Connections, PostgresReader, open_connections
 from fileflux.metadata.postgres_webhooks import PostgresWebhooks
+from fileflux.metadata.rebuild_target import refuse_unfinished
 from fileflux.metadata.workers import live_check, ready_check, run_until
 from fileflux.webhooks.dispatcher import Dispatcher, DispatcherDependencies
 from fileflux.webhooks.egress import Egress
@@ -61,6 +62,7 @@ async def _connect(settings: WebhooksSettings) -> Connections:
     connection = await connections.take()
     await check_version(connection)
     await connections.give_back(connection)
+    await refuse_unfinished(PostgresReader(connections))
     return connections
 
 
