@@ -8,6 +8,8 @@ from fileflux.metadata.queries import parameter_count, statements
 
 WHOLE_TABLES = {
     "audit_keys": "a row per key that ever signed, read by a person",
+    "page_access_keys": "a row per key, read by a digest, in the order of its bytes",
+    "page_nodes": "a row per node, read by a digest, in the order of its bytes",
     "node_intents": "a row per node, read every few seconds",
     "pending_audit": "what has no number yet",
     "schema_versions": "a row per migration",
