@@ -11,14 +11,30 @@ MIB = 1 << 20
 
 
 def measure(directory: Path, *, seconds: float = 2.0) -> dict[str, float]:
-    """Loopback MB/s, sequential write + fsync MB/s, 4 KiB file + fsync per second at 1 and 16."""
+    """Loopback MB/s, sequential write + fsync MB/s, 4 KiB file + fsync per second at 1 and 16.
+
+    And how often a second this Python, on this CPU, now, runs a small loop of dictionary work.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     return {
         "loopback_mb_s": loopback_mb_s(seconds),
         "write_fsync_mb_s": sequential_write_mb_s(directory, 512 * MIB),
         "small_fsync_per_s_1": small_files_per_s(directory, threads=1, seconds=seconds),
         "small_fsync_per_s_16": small_files_per_s(directory, threads=16, seconds=seconds),
+        "python_loops_per_s": python_loops_per_s(seconds),
     }
+
+
+def python_loops_per_s(seconds: float) -> float:
+    """A loop: 100,000 turns that make a text and a tuple, and keep a thousand of them."""
+    count = 0
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        kept = {}
+        for number in range(100_000):
+            kept[number % 1000] = (number, str(number))
+        count += 1
+    return count / (time.perf_counter() - began)
 
 
 def loopback_mb_s(seconds: float) -> float:
