@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from tests.bench import ceilings
 from tests.bench.signing import Account
-from tests.bench.usage import Usage, usage_of
+from tests.bench.usage import Transactions, Usage, transactions_of, usage_of
 from tests.bench.workloads import Bench, Plan, Row
 
 from fileflux.console.cluster import Cluster
@@ -102,7 +102,7 @@ def _run_class(cluster: Cluster, options: argparse.Namespace, name: str) -> dict
     keys = cluster.credentials
     account = Account(f"{host}:{port}", keys.root_access_key, keys.root_secret_key)
     headers = (("x-fileflux-class", name),)
-    before = _usages(cluster)
+    before, counted = _usages(cluster), _transactions(cluster)
     rows = uvloop.run(
         _measure(account, (host, port), _plan(options), options, headers, lambda: _cpu_s(cluster))
     )
@@ -113,8 +113,13 @@ def _run_class(cluster: Cluster, options: argparse.Namespace, name: str) -> dict
         if service in before
     }
     _show(f"FileFlux, class {name}", rows, used)
+    now = _transactions(cluster)
+    committed = now.committed - counted.committed
+    again = now.failed_40001 - counted.failed_40001
+    OUT.print(f"  {committed} transactions, {again} attempts run again for 40001")
     return {
         "target": f"fileflux {name}",
+        "transactions": {"committed": committed, "failed_40001": again},
         "rows": [row.as_json() for row in rows],
         "services": {s: {"cpu_s": u.cpu_s, "pss_mib": round(u.pss_mib)} for s, u in used.items()},
     }
@@ -127,6 +132,11 @@ def _usages(cluster: Cluster) -> dict[str, Usage]:
         for name, pid in {**pids, **cluster.servers.pids()}.items()
         if pid is not None
     }
+
+
+def _transactions(cluster: Cluster) -> Transactions:
+    ports = (service.ports().get("ops") for service in cluster.services.values())
+    return transactions_of(port for port in ports if port is not None)
 
 
 def _cpu_s(cluster: Cluster) -> dict[str, float]:

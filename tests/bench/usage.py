@@ -1,6 +1,9 @@
 """CPU seconds and memory of processes, from /proc."""
 
 import os
+import re
+import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,3 +45,33 @@ def _children(pid: int) -> list[int]:
         return []
     direct = [int(number) for number in text.split()]
     return [*direct, *(deeper for one in direct for deeper in _children(one))]
+
+
+@dataclass(frozen=True, slots=True)
+class Transactions:
+    """Committed ones, and attempts run again for 40001 (a serialization failure)."""
+
+    committed: int
+    failed_40001: int
+
+
+def transactions_of(ops_ports: Iterable[int]) -> Transactions:
+    """What these services counted since their start."""
+    texts = [_metrics(port) for port in ops_ports]
+    return Transactions(
+        committed=sum(_sum(text, "fileflux_database_transactions_total") for text in texts),
+        failed_40001=sum(
+            _sum(text, 'fileflux_database_retries_total{sqlstate="40001"}') for text in texts
+        ),
+    )
+
+
+def _metrics(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def _sum(text: str, name: str) -> int:
+    values = re.findall(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return round(sum(float(value) for value in values))

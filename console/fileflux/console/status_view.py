@@ -18,8 +18,13 @@ from fileflux.console.cluster import Cluster
 from fileflux.console.local_server import LocalServer
 
 EVENTS_METRIC: Final = "fileflux_events_total"
-LAG_METRICS: Final = ("fileflux_consumer_lag_records", "fileflux_audit_pending_blocks")
-"""What waits for a process: records that it reads, blocks that the sequencer numbers."""
+LAG_METRICS: Final = (
+    "fileflux_consumer_lag_records",
+    "fileflux_audit_pending_blocks",
+    "fileflux_webhook_waiting",
+)
+"""What waits for a process: records that it reads, blocks that the sequencer numbers, deliveries.
+"""
 PORT_NAMES: Final = ("s3", "node", "ops")
 REFRESH_S: Final = 1.0
 
