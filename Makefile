@@ -86,20 +86,24 @@ sqlcheck: setup ## CockroachDB's own parser, for the tests of our SQL (minutes t
 test: lint clients sqlcheck ## The whole test suite, as CI runs it
 	@status=0; \
 	$(MAKE) --no-print-directory most-tests || status=1; \
-	$(MAKE) --no-print-directory --jobs=2 --output-sync --keep-going \
-		fault-sample client-suites || status=1; \
+	$(MAKE) --no-print-directory --jobs=3 --output-sync --keep-going \
+		fault-sample client-suites rebuild-sample || status=1; \
 	exit $$status
 
-# The last two wait for processes most of the time: side by side they take two thirds as long.
-.PHONY: most-tests fault-sample client-suites
+# The last three wait for processes most of the time: side by side they take two thirds as long.
+ASIDE := tests/fault tests/clients tests/integration/console/test_rebuild_dev.py
+
+.PHONY: most-tests fault-sample client-suites rebuild-sample
 most-tests:
-	$(PYTEST) -m "not large and not soak" --ignore=tests/fault --ignore=tests/clients $(ARGS)
+	$(PYTEST) -m "not large and not soak" $(ASIDE:%=--ignore=%) $(ARGS)
 fault-sample:
 	@echo "tests/fault and the clients' suites, side by side: several minutes of silence" >&2
 	$(PYTEST) tests/fault -m "not large and not soak" $(ARGS)
 client-suites:
 	$(PYTEST) tests/clients -m "not large and not soak" $(ARGS)
 	@$(MAKE) --no-print-directory s3-suite
+rebuild-sample:
+	$(PYTEST) tests/integration/console/test_rebuild_dev.py $(ARGS)
 
 .PHONY: test-unit
 test-unit: setup ## Decisions and formats, nothing real
