@@ -82,28 +82,28 @@ lock: setup ## Resolve all locks again (needs uv on PATH); read the difference
 sqlcheck: setup ## CockroachDB's own parser, for the tests of our SQL (minutes the first time)
 	@$(RUN) tools/build_sqlcheck.py
 
+# Two at a time: those with real processes wait for them most of the time, the others compute.
+SUITES := fault-sample integration-tests other-tests client-suites rebuild-sample
+REBUILD_DEV := tests/integration/console/test_rebuild_dev.py
+SAMPLE := -m "not large and not soak"
+
 .PHONY: test
 test: lint clients sqlcheck ## The whole test suite, as CI runs it
-	@status=0; \
-	$(MAKE) --no-print-directory most-tests || status=1; \
-	$(MAKE) --no-print-directory --jobs=3 --output-sync --keep-going \
-		fault-sample client-suites rebuild-sample || status=1; \
-	exit $$status
+	@echo "$(SUITES): two at a time, each printed when it ends" >&2
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync --keep-going $(SUITES)
 
-# The last three wait for processes most of the time: side by side they take two thirds as long.
-ASIDE := tests/fault tests/clients tests/integration/console/test_rebuild_dev.py
-
-.PHONY: most-tests fault-sample client-suites rebuild-sample
-most-tests:
-	$(PYTEST) -m "not large and not soak" $(ASIDE:%=--ignore=%) $(ARGS)
+.PHONY: $(SUITES)
 fault-sample:
-	@echo "tests/fault and the clients' suites, side by side: several minutes of silence" >&2
-	$(PYTEST) tests/fault -m "not large and not soak" $(ARGS)
+	$(PYTEST) tests/fault $(SAMPLE) $(ARGS)
+integration-tests:
+	$(PYTEST) tests/integration $(SAMPLE) --ignore=$(REBUILD_DEV) $(ARGS)
+other-tests:
+	$(PYTEST) $(SAMPLE) --ignore=tests/fault --ignore=tests/integration --ignore=tests/clients $(ARGS)
 client-suites:
-	$(PYTEST) tests/clients -m "not large and not soak" $(ARGS)
+	$(PYTEST) tests/clients $(SAMPLE) $(ARGS)
 	@$(MAKE) --no-print-directory s3-suite
-rebuild-sample:
-	$(PYTEST) tests/integration/console/test_rebuild_dev.py $(ARGS)
+rebuild-sample: # It waits until the seals of the last change have expired.
+	$(PYTEST) $(REBUILD_DEV) $(ARGS)
 
 .PHONY: test-unit
 test-unit: setup ## Decisions and formats, nothing real

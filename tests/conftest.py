@@ -17,12 +17,17 @@ from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 
 from fileflux.console.kafka_jars import KafkaJarsUnavailable
 from fileflux.console.kafka_server import KafkaServer
 from fileflux.console.postgres_home import NoPostgresPrograms
 from fileflux.console.postgres_server import PostgresServer
+
+# The machine may be busy with another suite: how long an example takes says nothing.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 collect_ignore = ["s3"]
 """Run by the clients' own Python, against a running system: `make test-s3`."""
