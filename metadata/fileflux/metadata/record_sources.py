@@ -68,8 +68,11 @@ class DatabaseRecords:
         end = await self.end()
         while position < end:
             blocks = await self._reader.audit_blocks(self._stream, position, limit=BLOCKS_PER_READ)
-            if not blocks:
-                raise Invalid(f"the database has no record at position {position}")
+            if not blocks or blocks[0].first_position > position:
+                raise Invalid(
+                    f"the database has no record at position {position}: if it is archived, set "
+                    "FILEFLUX_ARCHIVE_URL"
+                )
             for block in blocks:
                 records = [r for r in unpack_block(block) if position <= r.position < end]
                 if records:
@@ -122,7 +125,10 @@ class TopicRecords:
 
 
 class FileRecords:
-    """What an export wrote."""
+    """What an export wrote, or several, one behind the other.
+
+    What comes again behind a later record is passed over: the chain proves nothing of it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -133,7 +139,11 @@ class FileRecords:
             while lines := await asyncio.to_thread(_some_lines, file):
                 records = [record_of_line(line, number + n) for n, line in enumerate(lines, 1)]
                 number += len(lines)
-                wanted = [record for record in records if record.position >= position]
+                wanted = []
+                for record in records:
+                    if record.position >= position:
+                        wanted.append(record)
+                        position = record.position + 1
                 if wanted:
                     yield wanted
 

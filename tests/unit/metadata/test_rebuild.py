@@ -306,6 +306,30 @@ async def test_a_file_of_something_else_is_named_by_its_line(tmp_path: Path) -> 
         await rebuild(FileRecords(path), MemoryDatabase())
 
 
+async def test_what_comes_again_in_a_file_is_replayed_once(tmp_path: Path) -> None:
+    """Exports that overlap, one behind the other: an old row must not come back."""
+    original, records = await history()
+    middle = len(records) // 2
+    path = export(tmp_path / "audit.jsonl", [*records[:middle], *records[3:], *records[:9]])
+    for batch in (5, 4_000):
+        made = MemoryDatabase()
+        await rebuild(FileRecords(path), made, records_per_batch=batch)
+        assert audited(made) == audited(original)
+        assert await records_of(MemoryReader(made)) == records
+
+
+async def test_an_unproven_record_behind_a_later_one_is_not_replayed(tmp_path: Path) -> None:
+    """Nothing names its hash: whoever adds a line could add any row."""
+    original, records = await history()
+    forged = replace(records[2], payload=records[-1].payload)
+    path = export(tmp_path / "audit.jsonl", [*records[:20], forged, *records[20:]])
+    made = MemoryDatabase()
+    await rebuild(FileRecords(path), made, records_per_batch=20)
+
+    assert audited(made) == audited(original)
+    assert await records_of(MemoryReader(made)) == records
+
+
 async def test_of_two_rebuilds_into_one_database_one_stops() -> None:
     original, records = await history()
     made = MemoryDatabase()
