@@ -16,13 +16,15 @@ from tests.model.rebuild_world import (
     write,
 )
 
-from fileflux.core.errors import NoSuchBucket
+from fileflux.core.errors import Invalid, NoSuchBucket
 from fileflux.metadata.bucket_diff import KeyChange, bucket_diff
 from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
+from fileflux.metadata.ports import Transaction
 from fileflux.metadata.rebuild import Until
 from fileflux.metadata.replay_batch import data_of
+from fileflux.metadata.sequencer import STREAM
 
 
 async def picture(records: list[NumberedRecord], bucket: str) -> dict[bytes, Any]:
@@ -96,3 +98,21 @@ async def test_times_and_positions_cut_the_same_stretch() -> None:
 async def test_a_bucket_that_never_was_is_said_so() -> None:
     with pytest.raises(NoSuchBucket, match="no bucket never"):
         await bucket_diff(MemoryReader(MemoryDatabase()), "never")
+
+
+async def never_asked() -> bool | None:
+    raise AssertionError("every commit is known")
+
+
+async def test_a_diff_over_records_that_left_the_database_is_refused() -> None:
+    """Without the archive it would be silent about their changes."""
+    database = MemoryDatabase()
+    await storm(database, MemoryReader(database), seed=1, count=60)
+
+    async def drop(transaction: Transaction) -> bool:
+        await transaction.drop_blocks(STREAM, 1, 2)
+        return True
+
+    await database.run(drop, settled=never_asked)
+    with pytest.raises(Invalid, match="FILEFLUX_ARCHIVE_URL"):
+        await bucket_diff(MemoryReader(database), "red")
