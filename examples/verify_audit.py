@@ -18,6 +18,7 @@ import json
 import re
 import sys
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -69,10 +70,11 @@ def record_of(line: bytes) -> Record:
 
 @dataclass(frozen=True)
 class Source:
-    """A file with records. `header`: a segment's; an export has none."""
+    """A file with records. `header`: a segment's; an export has none. `last`: 0 if unreadable."""
 
     path: Path
     first: int
+    last: int
     header: dict[str, Any] | None
 
 
@@ -128,13 +130,17 @@ def look_into(path: Path) -> Source | list[dict[str, Any]]:
     """Return what a file holds, records or checkpoints; raise one of UNREADABLE."""
     first = next(lines_of(path), b"")
     if NUMBERS.match(first):
-        return Source(path, record_of(first).position, None)
+        (end,) = deque(lines_of(path), maxlen=1)
+        is_record = NUMBERS.match(end)
+        return Source(path, record_of(first).position, int(is_record[1]) if is_record else 0, None)
     header = json.loads(first)
     if header["format"] == CHECKPOINT:
         return [checkpoint_of(line) for line in lines_of(path)]
     if (header["format"], header["version"]) != (SEGMENT, 1):
         raise ValueError("neither audit records nor checkpoints of a version that is known here")
-    return Source(path, int(header["first_position"]), header)
+    last = header.get("last_position")
+    last = last if isinstance(last, int) else 0
+    return Source(path, int(header["first_position"]), last, header)
 
 
 def follow_source(walk: Walk, source: Source) -> None:
@@ -155,6 +161,9 @@ def follow_source(walk: Walk, source: Source) -> None:
         first, last = first or record, record
     if source.header is not None:
         _check_header(walk, source, source.header, first, last, digest.hexdigest())
+    known = walk.hashes.get(last.position) if last is not None else None
+    if last is not None and known not in (None, last.chain_hash):
+        walk.fault(last.position, "changed", f"{source.path.name} has another history")
 
 
 def _check_header(
@@ -176,9 +185,6 @@ def _check_header(
     }
     for name in [name for name, value in true.items() if header.get(name) != value]:
         walk.fault(first.position, "changed", f"the {name} that {source.path.name} begins with")
-    known = walk.hashes.get(last.position)
-    if known not in (None, last.chain_hash):
-        walk.fault(last.position, "changed", f"{source.path.name} has another history")
 
 
 # Checkpoints
@@ -272,8 +278,7 @@ def verify(
         else:
             checkpoints += found
     walk.hashes = {one["position"]: None for one in checkpoints if one["position"] >= start}
-    ends = [source.header.get("last_position") for source in sources if source.header]
-    walk.hashes |= {end: None for end in ends if isinstance(end, int)}
+    walk.hashes |= {source.last: None for source in sources}
     for source in sorted(sources, key=lambda one: (one.first, str(one.path))):
         try:
             follow_source(walk, source)

@@ -12,6 +12,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from tests.model.archive_world import (
     open_archive_world,
 )
 
-from fileflux.metadata.archive_format import line_of
+from fileflux.metadata.archive_format import decode_line, line_of
+from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.checkpoint import (
     Checkpoint,
     decode_checkpoint,
@@ -142,6 +144,30 @@ def test_segments_that_overlap_are_one_history_or_a_fault(tmp_path: Path) -> Non
     (body,) = twice.values()
     other = {"main/segments/upto-7.jsonl": body.replace(b"user", b"uses")}
     assert not verified(tmp_path, ARCHIVE | other)["whole"]
+
+
+def _chained_anew(records: list[NumberedRecord]) -> bytes:
+    """Return an export of a history that agrees with itself."""
+    made, before = list[NumberedRecord](), records[0].previous_hash
+    for record in records:
+        payload = record.payload.replace(b"user", b"uses")
+        made.append(replace(record, payload=payload, previous_hash=before))
+        before = made[-1].chain_hash
+    return b"".join(map(line_of, made))
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_an_export_of_another_history_beside_the_archive_is_a_fault(
+    tmp_path: Path, first: int
+) -> None:
+    """All of its positions are signed for; its name sorts behind the archive's files."""
+    records = [decode_line(line) for line in EXPORT.splitlines()]
+    for last in (first + 1, 7, RECORDS):
+        forged = {"z-export.jsonl": _chained_anew(records[first:last])}
+        result = verified(tmp_path, ARCHIVE | forged)
+        assert positions(result, "changed")[-1:] == [last], (first, last)
+        same = {"z-export.jsonl": b"".join(map(line_of, records[first:last]))}
+        assert verified(tmp_path, ARCHIVE | same)["faults"] == []
 
 
 def test_a_part_that_was_not_finished_is_no_file_yet(tmp_path: Path) -> None:
