@@ -86,6 +86,7 @@ class Archiver:
         self._retention = Retention(reader, archive, keep_s=keep_s, move=self._move)
         self._gathered: list[AuditBlock] = []
         self._gathered_for = 0
+        self._begins_at = FIRST_POSITION  # Where the archive does.
         self._is_outside = False
         self.problem: str | None = "not started yet"
         self.turned_s = clock.monotonic_s()
@@ -133,6 +134,7 @@ class Archiver:
         head = await self._reader.archive_head(self._stream)
         first = await record_at(self._reader, self._stream, head.kept_from)
         if first is not None:
+            self._begins_at = head.kept_from
             after = replace(head, next_position=head.kept_from, chain_hash=first.previous_hash)
             await self._move(head, replace(after, next_checkpoint=FIRST_NUMBER))
 
@@ -163,7 +165,7 @@ class Archiver:
     async def _check_newest(self, head: ArchiveHead) -> None:
         """An archive that was emptied, or is not mounted, would be filled from the middle on."""
         last = head.next_position - 1
-        if last < FIRST_POSITION:
+        if last < self._begins_at:
             return
         name = await next_object(self._archive, self._stream, SEGMENTS, last)
         span = None if name is None else span_of(name)

@@ -177,6 +177,32 @@ async def test_an_archive_that_lost_what_it_was_given_gets_nothing_more_until_it
     assert await is_whole(world)
 
 
+async def test_an_archive_lost_for_ever_gets_what_the_database_still_has(
+    world: ArchiveWorld,
+) -> None:
+    """Its beginning had left the database: whoever says so goes on without."""
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(5, sequencer)
+    world.wait(AFTER_S + KEEP_S)
+    await all_steps(archiver)
+    await world.write(5, sequencer)
+    await all_steps(archiver)
+    (first,) = await kept(world)
+    assert first > 1
+    world.archive.objects.clear()
+
+    await archiver.begin_again()
+    world.wait(AFTER_S)
+    await all_steps(archiver)
+    last = (await world.reader.audit_head(STREAM)).next_position - 1
+    assert world.segments() == [Span(last, first).name(STREAM, SEGMENTS)]
+    world.archive.objects.clear()
+    await world.write(1, sequencer)
+    world.wait(AFTER_S)
+    with pytest.raises(ArchiveInvalid, match="archive run --once --again"):
+        await all_steps(archiver)
+
+
 async def test_a_wiped_topic_is_filled_from_the_archive_and_the_database(
     world: ArchiveWorld,
 ) -> None:
