@@ -39,7 +39,8 @@ class EventService:
         self.limits = EventLimits(memory, streams_max=streams_max)
         newest = AuditReader([topic, database], end_of=database)
         self.tail = EventTail(newest, clock, rest=topic.close)
-        self.reader = AuditReader([self.tail, database])
+        # The tail may be behind another worker's, whose cursors come here.
+        self.reader = AuditReader([self.tail, database], end_of=database)
         self.closing = asyncio.Event()
 
     def close(self) -> None:

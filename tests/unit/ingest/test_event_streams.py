@@ -19,8 +19,10 @@ from fileflux.events.topics import AUDIT
 from fileflux.ingest import answering, event_limits, event_stream
 from fileflux.ingest.auth import Principal
 from fileflux.ingest.event_cursor import Cursors
+from fileflux.ingest.event_tail import EventTail
 from fileflux.ingest.s3_errors import S3Error
 from fileflux.metadata.audit_reader import AuditReader
+from fileflux.metadata.chain import FIRST_POSITION
 
 HIDDEN = ("effects", "prevhash", '"position"', "bundle", "node-", "stamp")
 
@@ -71,6 +73,24 @@ async def test_a_line_that_is_cut_before_the_first_event_begins_where_it_had_beg
 
     again = await events.follow(ALICE, "", first_id)
     assert (await again.event()).key == "missed"
+
+
+async def test_an_id_of_a_worker_that_has_read_further_is_taken(
+    events: EventWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EventSource never comes back after a refusal, so a tail that is behind must not refuse."""
+    client = await events.follow(ALICE, "from=start&operation=PutObject")
+    await put(events.alice, "photos", "seen")
+    assert (await client.event()).key == "seen"
+
+    async def behind(tail: EventTail) -> int:
+        del tail
+        return FIRST_POSITION
+
+    monkeypatch.setattr(EventTail, "end", behind)
+    again = await events.follow(ALICE, "", client.last_id)
+    await put(events.alice, "photos", "next")
+    assert (await again.event()).key == "next"
 
 
 async def test_a_tenant_sees_its_own_buckets_and_no_trace_of_others(events: EventWorld) -> None:
