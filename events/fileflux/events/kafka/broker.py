@@ -1,6 +1,6 @@
 """`ports.Broker` over Apache Kafka."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from fileflux.core.clock import Clock, SystemClock
@@ -37,7 +37,7 @@ def open_kafka(
 
 
 class KafkaBroker:
-    """Makes publishers and sources; `close()` closes all that it made."""
+    """Makes publishers and sources; `close()` closes all that are open."""
 
     def __init__(
         self,
@@ -74,8 +74,10 @@ class KafkaBroker:
         source = KafkaSource(
             self._options, partitions, clock=self._clock, restore_topics=self._restore_topics
         )
+        # Event streams open one again and again, for as long as the worker lives.
+        self._made = [one for one in self._made if not _is_closed(one)]
         self._made.append(source)
-        await source.start()
+        await _opened(source, source.start)
         return source
 
     async def lookup(self) -> TopicLookup:
@@ -113,6 +115,22 @@ class KafkaBroker:
         publisher = KafkaPublisher(
             {**self._options, **options}, deadline_s=deadline_s, clock=self._clock
         )
+        self._made = [one for one in self._made if not _is_closed(one)]
         self._made.append(publisher)
-        await publisher.connect()
+        await _opened(publisher, publisher.connect)
         return publisher
+
+
+async def _opened(
+    one: KafkaPublisher | KafkaSource, open_it: Callable[[], Awaitable[None]]
+) -> None:
+    """Whoever fails to get one tries again with another: this one is put away."""
+    try:
+        await open_it()
+    except BaseException:
+        await one.close()
+        raise
+
+
+def _is_closed(one: KafkaPublisher | KafkaSource | KafkaTopicLookup) -> bool:
+    return not isinstance(one, KafkaTopicLookup) and one.is_closed

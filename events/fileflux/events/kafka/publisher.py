@@ -43,6 +43,10 @@ class KafkaPublisher:
         self._retired: set[asyncio.Task[None]] = set()
         self._closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
     async def connect(self) -> None:
         """Reach the broker; raise BrokerUnavailable."""
         await self._attempt(lambda _: _nothing())

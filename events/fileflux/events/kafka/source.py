@@ -87,6 +87,7 @@ class KafkaSource:
         self._last_arrival_s = self._confirmed_s = clock.monotonic_s()
         self._had_outage = False
         self._reader: asyncio.Task[None] | None = None
+        self.is_closed = False
 
     async def start(self) -> None:
         """Connect and begin to read; raise BrokerUnavailable."""
@@ -135,6 +136,7 @@ class KafkaSource:
         return records
 
     async def close(self) -> None:
+        self.is_closed = True
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.wait({self._reader})
