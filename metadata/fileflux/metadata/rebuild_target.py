@@ -16,7 +16,7 @@ from fileflux.core.ids import BucketId
 from fileflux.metadata.chain import ChainState, NumberedRecord, block_of, first_head, unpack_block
 from fileflux.metadata.ports import Database, MetadataReader, SequencerHead, Transaction
 from fileflux.metadata.replay_batch import ReplayBatch, data_of
-from fileflux.metadata.rows import Footprint, ReplicaRow, RowWrite, Writes
+from fileflux.metadata.rows import FloorRow, Footprint, ReplicaRow, RowWrite, Writes
 from fileflux.metadata.seals import SEAL_LIFE_US
 from fileflux.metadata.sequencer import STREAM
 
@@ -94,15 +94,22 @@ class RebuildTarget:
         written = {(row.table, row.key): row for row in rows}
 
         async def work(transaction: Transaction) -> bool:
-            floors = list(batch.floors.values())
+            named: list[FloorRow] = []
             if batch.unnamed:
                 users = batch.unnamed_users()
                 found = await transaction.load_rows(
                     Footprint(bucket_ids=batch.unnamed_buckets(), user_ids=users)
                 )
-                floors += batch.name_floors(found)
+                named = batch.name_floors(found)
+            # A stored row is older than one that came and went under its name in this batch.
+            floors = {(floor.table, floor.key): floor for floor in named} | batch.floors
             bundles = list(batch.bundles.values())
-            writes = Writes(stamp=batch.stamp, rows=written, floors=floors, bundles_live=bundles)
+            writes = Writes(
+                stamp=batch.stamp,
+                rows=written,
+                floors=list(floors.values()),
+                bundles_live=bundles,
+            )
             await transaction.move_head(before, after)
             await transaction.store_writes(writes)
             await transaction.store_replicas(list(batch.replicas.values()))

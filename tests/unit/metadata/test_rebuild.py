@@ -306,6 +306,26 @@ async def test_a_file_of_something_else_is_named_by_its_line(tmp_path: Path) -> 
         await rebuild(FileRecords(path), MemoryDatabase())
 
 
+async def test_a_name_that_is_removed_twice_in_a_batch_leaves_its_last_floor_once() -> None:
+    """The first of both is stored, the second lives within the batch; no upsert takes both."""
+    original, maker = MemoryDatabase(), Maker()
+    first, second = maker.bucket(), maker.bucket()
+    await write(original, maker.user())
+    await write(original, maker.user("ben", maker.id()))
+    for change in (first, maker.delete_bucket(first), second, maker.delete_bucket(second)):
+        await write(original, change)
+    await number(original, MemoryReader(original))
+    records = await records_of(MemoryReader(original))
+    assert [data_of(record)["operation"] for record in records[3:]] == [
+        "DeleteBucket",
+        "CreateBucket",
+        "DeleteBucket",
+    ]
+    made = MemoryDatabase()
+    await rebuild(GivenRecords(records), made, records_per_batch=3)
+    assert audited(made) == audited(original)
+
+
 async def test_what_comes_again_in_a_file_is_replayed_once(tmp_path: Path) -> None:
     """Exports that overlap, one behind the other: an old row must not come back."""
     original, records = await history()
