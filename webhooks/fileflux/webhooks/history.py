@@ -101,7 +101,7 @@ class History:
     async def past(self, position: int) -> list[NumberedRecord]:
         """Return some records from exactly `position` on, which was numbered.
 
-        Raise AuditGap while neither has it.
+        Raise AuditGap while neither has it, EventInvalid when the topic's cannot be read either.
         """
         stored = _from(await self._stored(position), position)
         return stored or await self._past.read(position, wait_s=PAST_WAIT_S)
@@ -115,8 +115,12 @@ class History:
         await self._past.close()
 
     async def _stored(self, position: int) -> list[NumberedRecord]:
-        blocks = await self._reader.audit_blocks(STREAM, position, limit=BLOCKS_PER_READ)
-        return [record for block in blocks for record in unpack_block(block)]
+        try:
+            blocks = await self._reader.audit_blocks(STREAM, position, limit=BLOCKS_PER_READ)
+            return [record for block in blocks for record in unpack_block(block)]
+        except EventInvalid as error:  # The topic may have it whole.
+            log.error("the database's audit stream is damaged", cause=str(error))  # noqa: TRY400
+            return []
 
 
 def _from(records: Sequence[NumberedRecord], position: int) -> list[NumberedRecord]:

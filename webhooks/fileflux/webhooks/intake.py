@@ -196,10 +196,10 @@ class Intake:
         return end, deliveries
 
     async def _past(self, position: int) -> Sequence[NumberedRecord]:
-        """Nothing while neither the database nor the topic has it: that is waited out."""
+        """Nothing while neither the database nor the topic has it whole: that is waited out."""
         try:
             return await self._history.past(position)
-        except (AuditGap, BrokerUnavailable) as error:
+        except (AuditGap, BrokerUnavailable, EventInvalid) as error:
             log.warning("the past cannot be read", position=position, cause=str(error))
             return ()
 

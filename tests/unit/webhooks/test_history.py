@@ -1,0 +1,58 @@
+"""The dispatcher's two readings of the audit stream, when one of them is damaged."""
+
+from typing import Any, cast
+
+from tests.model.webhook_rows import audit_record
+
+from fileflux.core.clock import SystemClock
+from fileflux.core.errors import EventInvalid
+from fileflux.events.audit import PARTITION, to_cloudevent
+from fileflux.events.memory import MemoryBroker
+from fileflux.events.topics import AUDIT
+from fileflux.metadata.ports import MetadataReader
+from fileflux.metadata.webhook_rows import Cursor
+from fileflux.webhooks.history import History
+from fileflux.webhooks.intake import Intake
+
+
+class DamagedReader:
+    """A database whose blocks cannot be read."""
+
+    async def audit_blocks(self, stream: str, position: int, *, limit: int) -> list[Any]:
+        raise EventInvalid(f"the audit block at position {position} is damaged")
+
+
+def history_over(broker: MemoryBroker) -> History:
+    return History(cast("MetadataReader", DamagedReader()), broker, SystemClock())
+
+
+async def test_a_damaged_block_of_the_database_is_read_from_the_topic() -> None:
+    """It must not end the process: nobody would be told anything any more."""
+    broker = MemoryBroker(clock=SystemClock(), lanes=1)
+    record = audit_record(1, b"key")
+    message = to_cloudevent(
+        record.payload,
+        position=1,
+        stream=record.stream,
+        sequence=record.sequence,
+        previous_hash=record.previous_hash,
+    )
+    publisher = await broker.safe_publisher()
+    records = [(message.key, message.value, message.headers)]
+    await publisher.publish_all(AUDIT, records, partition=PARTITION)
+    history = history_over(broker)
+
+    assert [one.position for one in await history.past(1)] == [1]
+    await history.close()
+
+
+async def test_a_past_that_is_damaged_in_both_places_is_waited_out() -> None:
+    broker = MemoryBroker(clock=SystemClock(), lanes=1)
+    publisher = await broker.safe_publisher()
+    await publisher.publish_all(AUDIT, [(b"", b"no record", ())], partition=PARTITION)
+    history = history_over(broker)
+    unused = cast("Any", None)
+    intake = Intake(unused, history, unused, SystemClock(), Cursor(1, 1))
+
+    assert await intake._past(1) == ()
+    await history.close()
