@@ -100,6 +100,7 @@ class Archiver:
 
     async def turn(self) -> float:
         """Do one step; return how many seconds to rest."""
+        self._turned()  # To rest is no standing still.
         rest_s = RETRY_S
         try:
             rest_s = 0.0 if await self.step() else POLL_S
@@ -117,6 +118,7 @@ class Archiver:
         if not self._is_outside:
             await refuse_ourselves(self._archive, self._reader)
             self._is_outside = True
+            self._turned()
         published = await self._published_to()
         head = await self._reader.archive_head(self._stream)
         before = head
@@ -139,6 +141,7 @@ class Archiver:
             await self._move(head, replace(after, next_checkpoint=FIRST_NUMBER))
 
     def _turned(self) -> None:
+        """Say that the loop is alive: a slow archive must not restart the sequencer beside it."""
         self.turned_s = self._clock.monotonic_s()
 
     async def _published_to(self) -> int:
@@ -157,7 +160,10 @@ class Archiver:
         if not await self._gather(head, published):
             return head
         await self._check_newest(head)
-        segment = await self._found(head) or await self._written(head)
+        self._turned()
+        segment = await self._found(head)
+        self._turned()
+        segment = segment or await self._written(head)
         self._gathered = []
         after = replace(head, next_position=segment.span.last + 1, chain_hash=segment.chain_hash)
         return await self._move(head, after)
@@ -227,7 +233,9 @@ class Archiver:
         wanted = [one for one in stored if one.position < head.next_position]
         if not wanted:
             return head
-        last = await self._found_checkpoints(head) or await self._put_checkpoints(wanted)
+        last = await self._found_checkpoints(head)
+        self._turned()
+        last = last or await self._put_checkpoints(wanted)
         return await self._move(head, replace(head, next_checkpoint=last + 1))
 
     async def _found_checkpoints(self, head: ArchiveHead) -> int:

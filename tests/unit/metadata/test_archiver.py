@@ -13,6 +13,7 @@ from tests.model.archive_world import (
 )
 from tests.model.audit_world import turns
 
+from fileflux.core.clock import ManualClock
 from fileflux.core.failpoints import FailpointError
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.archive import (
@@ -23,11 +24,14 @@ from fileflux.metadata.archive import (
     Span,
 )
 from fileflux.metadata.archive_format import decode_segment, encode_segment, segment_of
+from fileflux.metadata.archive_memory import MemoryArchive
+from fileflux.metadata.archive_s3 import CALL_DEADLINE_S
 from fileflux.metadata.archiver import Archiver
 from fileflux.metadata.audit_log import read_database, verify
 from fileflux.metadata.audit_publisher import AuditTopicDiffers
 from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.sequencer import STREAM
+from fileflux.metadata.workers import STILL_S_MAX
 
 
 @pytest.fixture
@@ -175,6 +179,44 @@ async def test_an_archive_that_lost_what_it_was_given_gets_nothing_more_until_it
     assert len(world.segments()) == 1
     assert await kept(world) == await newest(world)
     assert await is_whole(world)
+
+
+class SlowArchive(MemoryArchive):
+    """Every call takes almost its deadline. `still_s`: how long the loop seemed to stand still."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.archiver: Archiver | None = None
+        self.still_s: list[float] = []
+
+    async def _check(self) -> None:
+        self.clock.advance(CALL_DEADLINE_S - 1)
+        assert self.archiver is not None, "it is at work"
+        self.still_s.append(self.clock.monotonic_s() - self.archiver.turned_s)
+        await super()._check()
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_a_slow_archive_does_not_restart_the_sequencer_beside_it(
+    world: ArchiveWorld, *, is_down: bool
+) -> None:
+    sequencer = await world.sequencer()
+    world.archive = slow = SlowArchive(world.audit.clock)
+    slow.archiver = archiver = await world.archiver()
+    for _ in range(3):
+        await world.write(5, sequencer)
+        world.wait(AFTER_S + KEEP_S)
+        for _ in range(4):
+            world.wait(await archiver.turn())
+    slow.is_down = is_down
+    await world.write(5, sequencer)
+    world.wait(AFTER_S + KEEP_S)
+    for _ in range(4):
+        world.wait(await archiver.turn())
+
+    assert slow.objects
+    assert max(slow.still_s) < STILL_S_MAX
 
 
 async def test_an_archive_lost_for_ever_gets_what_the_database_still_has(
