@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from fileflux.core.batching import Batcher
-from fileflux.core.errors import NotFound, Unavailable
+from fileflux.core.errors import NotFound, SlowDown, Unavailable
 from fileflux.events.access import READ, REFUSED, Access, partition_of, to_message
 from fileflux.events.ports import EventPublisher
 from fileflux.events.topics import ACCESS
@@ -34,6 +34,8 @@ OF_METHODS: Final = {
     "DELETE": "DeleteObject",
 }
 """What the REST endpoints do with an object, by S3's names."""
+WAITING_MAX: Final = 4_096
+"""Records of a lane that wait: clients that hang up leave theirs, and the broker may hang."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -86,7 +88,7 @@ class AccessLog:
     async def note(self, answered: Answered) -> None:
         """Return when the access is recorded, or its bucket asks for nothing.
 
-        Raise BrokerUnavailable when it cannot be recorded.
+        Raise BrokerUnavailable when it cannot be recorded, SlowDown when too many wait for that.
         """
         kind = answered.kind
         if kind is None:
@@ -95,7 +97,10 @@ class AccessLog:
         if bucket is None or not asks(bucket):
             return
         partition = partition_of(bucket.bucket_id, lanes=self._lanes)
-        await self._batchers[partition].submit(_access(answered, kind, bucket))
+        batcher = self._batchers[partition]
+        if batcher.waiting_count >= WAITING_MAX:
+            raise SlowDown("too many accesses wait to be recorded")
+        await batcher.submit(_access(answered, kind, bucket))
 
     async def close(self) -> None:
         for batcher in self._batchers:
