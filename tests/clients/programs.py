@@ -36,6 +36,11 @@ class Programs:
     s3cmd: Path
     rclone: Path
 
+    @property
+    def python(self) -> str:
+        """Runs the first two: their first lines name it, but not where its path has a blank."""
+        return str(self.aws.with_name("python"))
+
 
 def find_programs(root: Path) -> Programs | str:
     """Return the programs, or the path of the first one that is missing."""
@@ -98,7 +103,7 @@ class Aws:
         config = home / "config"
         # For links only: without it this version signs them by SigV2, as for S3's oldest buckets.
         config.write_text("[default]\ns3 =\n    signature_version = s3v4\n")
-        self._program = str(programs.aws)
+        self._program = [programs.python, str(programs.aws)]
         self._link_env = {"AWS_CONFIG_FILE": str(config)}
         self._env = {
             "HOME": str(home),
@@ -112,7 +117,7 @@ class Aws:
             self._env["AWS_CA_BUNDLE"] = endpoint.ca
 
     def _s3(self, *words: str, data: bytes | None = None) -> str:
-        return run([self._program, "s3", *words], self._env, data)
+        return run([*self._program, "s3", *words], self._env, data)
 
     def make_bucket(self, bucket: str) -> None:
         self._s3("mb", f"s3://{bucket}")
@@ -142,7 +147,7 @@ class Aws:
 
     def names(self, bucket: str, prefix: str) -> list[str]:
         words = ("list-objects-v2", "--bucket", bucket, "--prefix", prefix)
-        found = run([self._program, "s3api", *words, "--output", "json"], self._env)
+        found = run([*self._program, "s3api", *words, "--output", "json"], self._env)
         listed = json.loads(found or "{}").get("Contents") or []
         return [entry["Key"] for entry in listed]
 
@@ -151,11 +156,11 @@ class Aws:
 
     def metadata(self, bucket: str, key: str) -> dict[str, str]:
         words = ("head-object", "--bucket", bucket, "--key", key, "--output", "json")
-        found = json.loads(run([self._program, "s3api", *words], self._env))
+        found = json.loads(run([*self._program, "s3api", *words], self._env))
         return dict(found["Metadata"])
 
     def presign(self, bucket: str, key: str) -> str:
-        words = [self._program, "s3", "presign", f"s3://{bucket}/{key}"]
+        words = [*self._program, "s3", "presign", f"s3://{bucket}/{key}"]
         return run(words, self._env | self._link_env).strip()
 
 
@@ -175,7 +180,13 @@ class S3cmd:
             f"signurl_use_https = {bool(endpoint.ca)}\n"
             f"ca_certs_file = {endpoint.ca}\n"
         )
-        self._argv = [str(programs.s3cmd), "--config", str(config), "--no-progress"]
+        self._argv = [
+            programs.python,
+            str(programs.s3cmd),
+            "--config",
+            str(config),
+            "--no-progress",
+        ]
         self._env = {"HOME": str(home)}
 
     def _run(self, *words: str, data: bytes | None = None) -> str:
