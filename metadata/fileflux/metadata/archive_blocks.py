@@ -16,8 +16,8 @@ from fileflux.metadata.archive import (
     next_object,
     span_of,
 )
-from fileflux.metadata.archive_format import Segment, block_of, decode_segment
-from fileflux.metadata.chain import FIRST_HASH, FIRST_POSITION
+from fileflux.metadata.archive_format import Segment, decode_segment
+from fileflux.metadata.chain import FIRST_HASH, FIRST_POSITION, block_of
 from fileflux.metadata.checkpoint import FIRST_NUMBER, Checkpoint, decode_checkpoints
 from fileflux.metadata.ports import ArchiveHead, AuditBlock, BlockArchive
 
@@ -64,7 +64,7 @@ class ArchivedBlocks:
 
     async def block_at(self, stream: str, position: int) -> AuditBlock | None:
         segment = await segment_at(self._archive, stream, position)
-        return None if segment is None else block_of(segment)
+        return None if segment is None else block_of(segment.stream, segment.records)
 
 
 async def segment_at(archive: Archive, stream: str, position: int) -> Segment | None:

@@ -19,8 +19,7 @@ from fileflux.core.errors import EventInvalid
 from fileflux.core.ids import BucketId
 from fileflux.core.model import MIB
 from fileflux.metadata.archive import Span
-from fileflux.metadata.chain import NumberedRecord, pack_block
-from fileflux.metadata.ports import AuditBlock
+from fileflux.metadata.chain import NumberedRecord
 
 FORMAT: Final = "fileflux-audit-segment"
 VERSION: Final = 1
@@ -134,14 +133,3 @@ def _unpacked(raw: bytes) -> bytes:
     if not unpacking.eof or unpacking.unused_data:
         raise EventInvalid("the segment is cut, too large, or followed by something else")
     return data
-
-
-def block_of(segment: Segment) -> AuditBlock:
-    """Return the segment as one block, as the database would hold it."""
-    return AuditBlock(
-        stream=segment.stream,
-        first_position=segment.span.first,
-        count=len(segment.records),
-        payload=pack_block(segment.records),
-        chain_hash=segment.chain_hash,
-    )

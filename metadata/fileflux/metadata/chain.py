@@ -118,12 +118,9 @@ def unpack_block(block: AuditBlock) -> list[NumberedRecord]:
 
 def block_of(stream: str, records: Sequence[NumberedRecord]) -> AuditBlock:
     """Return the block that stores these records, one after another and at least one."""
-    pieces = [_BLOCK_VERSION, records[0].previous_hash]
-    for record in records:
-        size = len(record.payload)
-        pieces += (_FRAME.pack(record.stream, record.sequence, size), record.payload)
-    payload, last = b"".join(pieces), records[-1]
-    return AuditBlock(stream, records[0].position, len(records), payload, last.chain_hash)
+    return AuditBlock(
+        stream, records[0].position, len(records), pack_block(records), records[-1].chain_hash
+    )
 
 
 @dataclass(frozen=True, slots=True)

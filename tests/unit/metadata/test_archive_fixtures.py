@@ -10,13 +10,12 @@ import pytest
 from fileflux.core.errors import EventInvalid
 from fileflux.metadata.archive import Span, span_of
 from fileflux.metadata.archive_format import (
-    block_of,
     decode_segment,
     encode_segment,
     line_of,
     segment_of,
 )
-from fileflux.metadata.chain import NumberedRecord, unpack_block
+from fileflux.metadata.chain import NumberedRecord, block_of, unpack_block
 from fileflux.metadata.checkpoint import decode_checkpoints, encode_checkpoint
 from fileflux.metadata.ports import AuditBlock
 
@@ -42,7 +41,7 @@ def test_a_segment_of_version_1_has_its_records_byte_for_byte() -> None:
 
     assert list(segment.records) == records()
     assert (segment.stream, segment.chain_hash, segment.span) == ("main", CHAIN_HASH, Span(17, 1))
-    assert unpack_block(block_of(segment)) == records()
+    assert unpack_block(block_of(segment.stream, segment.records)) == records()
 
 
 def test_a_segment_is_written_as_version_1_was() -> None:
