@@ -11,6 +11,9 @@ from tests.fault.world import CLIENTS_THAT_HANG, Injury, World, fault_rounds
 
 from fileflux.console.kafka_server import KafkaServer
 from fileflux.console.postgres_server import PostgresServer
+from fileflux.console.wiring import Surroundings, open_broker
+from fileflux.core.clock import SystemClock
+from fileflux.placement.map_view import MapView
 
 pytestmark = [pytest.mark.fault, pytest.mark.cluster, pytest.mark.timeout(300 * fault_rounds())]
 
@@ -18,6 +21,8 @@ BROKER_RECOVERY_S_MAX: Final = 45.0
 WIPED_RECOVERY_S_MAX: Final = 120.0
 DATABASE_RECOVERY_S_MAX: Final = 45.0
 DATABASE_DOWN_S: Final = 5.0
+MAP_WITHIN_S: Final = 45.0
+"""If Faust misses a wiped topic, placement says after 15 s that nobody leads, and is restarted."""
 
 
 @pytest.mark.parametrize("how", ["kill", "restart"])
@@ -41,6 +46,7 @@ async def test_a_broker_that_comes_back_empty_is_filled_again(world: World) -> N
             recovery_s_max=WIPED_RECOVERY_S_MAX,
             clients=CLIENTS_THAT_HANG,
         )
+        assert await _finds_a_map(world.surroundings), "who starts now cannot place anything"
 
 
 @pytest.mark.parametrize("how", ["immediate", "kill"])
@@ -50,6 +56,16 @@ async def test_a_database_that_comes_back_has_kept_what_was_acknowledged(
     for _ in range(fault_rounds()):
         fault = partial(_database_away, world, how=how)
         await world.run_fault(f"F8 database {how}", fault, recovery_s_max=DATABASE_RECOVERY_S_MAX)
+
+
+async def _finds_a_map(surroundings: Surroundings) -> bool:
+    async with open_broker(surroundings) as broker:
+        view = MapView(broker, clock=SystemClock())
+        await view.start()
+        try:
+            return await view.wait_ready(timeout_s=MAP_WITHIN_S)
+        finally:
+            await view.close()
 
 
 async def _broker_away(world: World, injury: Injury, end: Callable[[KafkaServer], None]) -> None:

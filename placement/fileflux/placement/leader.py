@@ -45,6 +45,9 @@ OWN_MAPS_KEPT: Final = 64
 """More than the view can be behind: a map is published once a second at most."""
 NOBODY_LEADS_S: Final = 90.0
 """Three repeats of the map are missing: as a stand-by we should be leading, and are not."""
+WIPED_CHECK_INTERVAL_S: Final = 2.0
+NOBODY_FILLS_S: Final = 15.0
+"""A leader fills a wiped topic within seconds. Faust gives nobody a topic that it found missing."""
 
 
 @dataclass(slots=True)
@@ -85,6 +88,8 @@ class Leader:
         self._first_echo = 0
         self._echo_sent_at_s = float("-inf")
         self._unheard: _Echo | None = None
+        self._wiped_checked_at_s = float("-inf")
+        self._wiped_since_s: float | None = None
 
     @property
     def is_leading(self) -> bool:
@@ -132,6 +137,7 @@ class Leader:
 
     async def step(self) -> None:
         """Do what is due now. Raise BrokerUnavailable."""
+        await self._note_wiped()
         if self._is_overruled():
             self._prove_again()
         if self._is_assigned and self._is_new:
@@ -150,6 +156,9 @@ class Leader:
             return (
                 f"nobody leads: no map for {NOBODY_LEADS_S:.0f} s, and Faust gave us no partition"
             )
+        wiped_s = 0.0 if self._wiped_since_s is None else now_s - self._wiped_since_s
+        if not self._is_assigned and wiped_s > NOBODY_FILLS_S:
+            return f"nobody leads: the map's topic was wiped {wiped_s:.0f} s ago and is still empty"
         return None
 
     def _hear(self, heartbeat: NodeHeartbeat, now_s: float) -> None:
@@ -162,6 +171,22 @@ class Leader:
         if self._is_assigned and echo.number >= self._first_echo:
             self._is_caught_up = True
             self._is_proven = True
+
+    async def _note_wiped(self) -> None:
+        """Whoever starts on an empty topic waits for a map: a leader repeats it at once."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._wiped_checked_at_s < WIPED_CHECK_INTERVAL_S:
+            return
+        self._wiped_checked_at_s = now_s
+        try:
+            was_wiped = await self._view.was_wiped()
+        except BrokerUnavailable:
+            return  # Nobody can tell; what needs the broker says so itself.
+        if not was_wiped:
+            self._wiped_since_s = None
+            return
+        self._wiped_since_s = self._wiped_since_s or now_s
+        self._maker.repeat()
 
     async def _echo_when_due(self) -> None:
         now_s = self._clock.monotonic_s()

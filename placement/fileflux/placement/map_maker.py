@@ -58,6 +58,10 @@ class MapMaker:
         self._published_at_s = float("-inf")
         self._leads_since_s = now_s
 
+    def repeat(self) -> None:
+        """The next map is due at once: readers that start now find none."""
+        self._published_at_s = float("-inf")
+
     def due(self, *, now_s: float, now_us: int, intents: Intents) -> Proposal | None:
         """Return the map to publish now, with its epoch; None: nothing to say.
 

@@ -114,6 +114,12 @@ class MapView:
         except TimeoutError as error:
             raise BrokerUnavailable(f"the map's topic is not read up to {end}") from error
 
+    async def was_wiped(self) -> bool:
+        """Return whether the topic is empty although a map was read. Raise BrokerUnavailable."""
+        assert self._source is not None, "not started"
+        first, end = await self._source.bounds(PLACEMENT_MAP, PARTITION)
+        return self._map.epoch > EMPTY_MAP.epoch and first == end
+
     async def _follow(self, source: EventSource) -> None:
         while True:
             for record in await source.fetch(wait_s=1.0):

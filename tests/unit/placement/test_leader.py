@@ -14,7 +14,7 @@ from fileflux.events.memory import MemoryBroker, MemoryFaults
 from fileflux.events.schema import NodeHeartbeat, PlacementDecided, StreamEchoed
 from fileflux.events.topics import NODES_HEARTBEATS, PLACEMENT_MAP
 from fileflux.placement.intents import IntentWatch, MemoryIntents
-from fileflux.placement.leader import ECHO_LATE_S, NOBODY_LEADS_S, Leader
+from fileflux.placement.leader import ECHO_LATE_S, NOBODY_FILLS_S, NOBODY_LEADS_S, Leader
 from fileflux.placement.map_view import MapView
 
 CLASSES = {"STANDARD": StorageClass("STANDARD", 3, 2)}
@@ -327,6 +327,40 @@ async def test_a_stand_by_says_when_nobody_leads(world: World) -> None:
     world.clock.advance(2)
 
     assert "nobody leads" in str(worker.leader.problem())
+
+
+async def test_a_wiped_map_is_published_again_within_seconds(world: World) -> None:
+    worker = await world.worker("w1")
+    worker.leader.assigned(leads=True)
+    await worker.steps(5, nodes=3)
+    world.broker.wipe(PLACEMENT_MAP)
+    assert not world.maps()
+    await worker.steps(4, nodes=3)
+
+    assert len(world.maps()[-1].nodes) == 3
+
+
+async def test_a_stand_by_says_soon_that_nobody_fills_a_wiped_topic(world: World) -> None:
+    leader, stand_by = await world.worker("w1"), await world.worker("w2")
+    leader.leader.assigned(leads=True)
+    await leader.steps(5, nodes=3)
+    await stand_by.view.catch_up()
+    world.broker.wipe(PLACEMENT_MAP)
+    await stand_by.steps(NOBODY_FILLS_S - 1, nodes=3)
+    assert stand_by.leader.problem() is None
+    await stand_by.steps(4, nodes=3)
+    assert "wiped" in str(stand_by.leader.problem())
+    await leader.steps(3, nodes=3)
+    await stand_by.steps(3, nodes=3)
+
+    assert stand_by.leader.problem() is None
+
+
+async def test_a_stand_by_on_a_new_cluster_waits_for_the_first_map(world: World) -> None:
+    worker = await world.worker("w1")
+    await worker.steps(NOBODY_FILLS_S * 2, nodes=3)
+
+    assert worker.leader.problem() is None
 
 
 async def test_who_drained_in_the_last_map_drains_while_the_database_is_down(
