@@ -22,7 +22,8 @@ from fileflux.ingest.staging import (
     Staging,
     StagingHost,
 )
-from fileflux.ingest.staging_files import FileHost, FileStaging, open_staging
+from fileflux.ingest.staging_files import FileStaging, open_staging
+from fileflux.ingest.staging_host import FileHost
 from fileflux.ingest.staging_s3 import Bucket, S3Host, open_bucket, start_s3_staging
 
 RNG = random.Random(7)

@@ -13,8 +13,9 @@ import pytest
 
 from fileflux.core.errors import SlowDown, Unavailable
 from fileflux.core.ids import BundleId, Incarnation, SealId, new_id
-from fileflux.ingest import staging_files
-from fileflux.ingest.staging_files import FileHost, open_staging
+from fileflux.ingest import staging_disk
+from fileflux.ingest.staging_files import open_staging
+from fileflux.ingest.staging_host import FileHost
 
 RNG = random.Random(8)
 URL = "http://127.0.0.1:1"
@@ -83,7 +84,7 @@ async def test_a_disk_that_hangs_is_unavailable_after_the_deadline(
         return real(fd, parts)
 
     monkeypatch.setattr(os, "writev", hang)
-    monkeypatch.setattr(staging_files, "IO_DEADLINE_S", 0.05)
+    monkeypatch.setattr(staging_disk, "IO_DEADLINE_S", 0.05)
     staging = open_staging(tmp_path, Incarnation(new_id(RNG)), budget_bytes=1 << 24, base_url=URL)
     with pytest.raises(Unavailable):
         await staging.create(new_bundle(), [bytes(1_000_000)])
