@@ -22,9 +22,10 @@ from fileflux.ingest.staging import (
     Staging,
     StagingHost,
 )
+from fileflux.ingest.staging_bucket import Bucket, open_bucket
 from fileflux.ingest.staging_files import FileStaging, open_staging
 from fileflux.ingest.staging_host import FileHost
-from fileflux.ingest.staging_s3 import Bucket, S3Host, open_bucket, start_s3_staging
+from fileflux.ingest.staging_s3 import S3Host, start_s3_staging
 
 RNG = random.Random(7)
 BUDGET = 20 * MIB

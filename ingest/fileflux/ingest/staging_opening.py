@@ -15,9 +15,10 @@ from fileflux.ingest.large_upload import MEMORY_BYTES
 from fileflux.ingest.settings import IngestSettings
 from fileflux.ingest.staging import StagingHost
 from fileflux.ingest.staging_api import StagingApi
+from fileflux.ingest.staging_bucket import open_bucket
 from fileflux.ingest.staging_files import open_staging
 from fileflux.ingest.staging_host import FileHost
-from fileflux.ingest.staging_s3 import CHUNK_MEMORY_BYTES, S3Host, open_bucket, start_s3_staging
+from fileflux.ingest.staging_s3 import CHUNK_MEMORY_BYTES, S3Host, start_s3_staging
 
 
 @dataclass(frozen=True, slots=True)
