@@ -19,13 +19,17 @@ DEADLINE_S = 20.0
 
 @dataclass(slots=True)
 class Response:
-    """What came back. `pieces_read`: how many pieces of the request's body were taken."""
+    """What came back. `pieces_read`: how many pieces of the request's body were taken.
+
+    `asked_beyond_end`: more was asked for when all had been taken, and before the answer began.
+    """
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     pieces_read: int = 0
     is_whole: bool = False
+    asked_beyond_end: bool = False
 
     @property
     def code(self) -> str:
@@ -82,6 +86,7 @@ class Exchange:
             piece = self._pieces[read] if self._pieces else b""
             more = read + 1 < len(self._pieces)
             return {"type": "http.request", "body": piece, "more_body": more}
+        self.response.asked_beyond_end |= not self.response.status
         await self._ended.wait()
         return {"type": "http.disconnect"}
 

@@ -237,10 +237,11 @@ class _Request:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise IncompleteBody
+            # Noted before it is handed on: whoever refuses the last piece does not come back here.
+            self._is_body_at_end = not message.get("more_body", False)
             body = message.get("body", b"")
             if body:
                 S3_BYTES_IN.inc(len(body))
                 yield body
-            if not message.get("more_body", False):
-                self._is_body_at_end = True
+            if self._is_body_at_end:
                 return

@@ -167,6 +167,24 @@ async def test_a_short_body_that_is_not_needed_is_read_so_that_the_answer_arrive
     assert "connection" not in answer.headers
 
 
+async def test_a_body_that_is_refused_with_its_last_byte_is_answered_at_once(
+    s3_world: S3World, alice: Caller
+) -> None:
+    """Whoever asks for more of a body that has ended waits until the client loses patience."""
+    body = b"4;chunk-signature=" + b"0" * 64 + b"\r\ndata\r\n"
+    headers = [
+        ("Content-Length", str(len(body))),
+        ("Content-Encoding", "aws-chunked"),
+        ("x-amz-decoded-content-length", "4"),
+    ]
+    await alice("PUT", "/photos")
+    wire = sign("PUT", "/photos/x", headers, payload="STREAMING-AWS4-HMAC-SHA256-PAYLOAD")
+    answer = await exchange(s3_world.app, wire, [body])
+
+    assert answer.status == 403, answer.body
+    assert not answer.asked_beyond_end
+
+
 async def test_a_client_that_waits_for_100_continue_is_not_made_to_send(alice: Caller) -> None:
     answer = await alice("PUT", "/missing/new", {"Expect": "100-continue"}, [b"x" * 1000] * 3)
 
