@@ -6,6 +6,7 @@ Two implementations answer differently. OpenZFS 2.x takes `-p` (plain numbers) e
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,6 +20,8 @@ from fileflux.storage_node.pool import FilesystemFigures, PoolFigures
 log = get_logger(__name__)
 
 COMMAND_DEADLINE_S: Final = 5.0
+BURIAL_DEADLINE_S: Final = 1.0
+"""From a kill until the command is gone; one that hangs in the kernel is not waited for."""
 POOL_COLUMNS: Final = ("name", "size", "allocated", "free", "capacity", "fragmentation", "health")
 OLD_POOL_COLUMNS: Final = ("name", "size", "allocated", "free", "capacity", "health")
 FILESYSTEM_PROPERTIES: Final = ("used", "available", "referenced")
@@ -51,8 +54,13 @@ async def run_command(arguments: Sequence[str]) -> tuple[int, str, str]:
         async with asyncio.timeout(COMMAND_DEADLINE_S):
             output, errors = await process.communicate()
     except TimeoutError:
-        process.kill()
         raise ZfsFailed(f"{arguments[0]} did not answer in time") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BURIAL_DEADLINE_S):
+                    await process.communicate()
     return process.returncode or 0, output.decode(), errors.decode()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fileflux.console.processes import start_time
 from fileflux.core.errors import Invalid
 from fileflux.storage_node.pool import FilesystemFigures
 from fileflux.storage_node.zfs import (
@@ -167,6 +168,17 @@ async def test_a_command_that_is_not_installed_or_hangs_is_an_error(
     with pytest.raises(ZfsFailed, match="in time"):
         await run_command(["sleep", "30"])
     assert await run_command(["echo", "a b"]) == (0, "a b\n", "")
+
+
+async def test_a_command_that_hangs_is_gone_when_it_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("fileflux.storage_node.zfs.COMMAND_DEADLINE_S", 0.5)
+    started = tmp_path / "pid"
+    with pytest.raises(ZfsFailed, match="in time"):
+        await run_command(["sh", "-c", f"echo $$ > {started}; exec sleep 30"])
+
+    assert start_time(int(started.read_text())) == ""
 
 
 MOUNTED = "zfs get -H -p -o property,value mounted tank/fileflux"
