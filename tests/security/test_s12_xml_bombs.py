@@ -15,7 +15,7 @@ from fileflux.ingest.s3_xml import parse_complete, parse_create_bucket, parse_de
 SECONDS_MAX: Final = 0.1
 MEMORY_MAX: Final = 32 << 20
 TRIES: Final = 3
-"""The best of them counts: the machine may be busy with something else."""
+"""The best of them counts, in time of this thread: the machine may be busy with something else."""
 PARSERS: Final[tuple[Callable[[bytes], object], ...]] = (
     parse_complete,
     parse_create_bucket,
@@ -96,9 +96,9 @@ def test_a_bomb_is_refused_at_once(name: str, inputs: Inputs) -> None:
         inputs.count()
         took_s = []
         for _ in range(TRIES):
-            started_s = time.perf_counter()
+            started_s = time.thread_time()
             error = refusal(parse, BOMBS[name])
-            took_s.append(time.perf_counter() - started_s)
+            took_s.append(time.thread_time() - started_s)
 
             assert error is not None
             assert error.status == 400, error

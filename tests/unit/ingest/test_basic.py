@@ -115,11 +115,11 @@ async def test_a_changed_password_is_forgotten_at_once() -> None:
 async def test_a_password_remembered_costs_microseconds() -> None:
     passwords = ArgonPasswords(_Accounts(), CHEAP)
     await passwords.verify("alice", "right")
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(100):
         await passwords.verify("alice", "right")
 
-    assert (time.perf_counter() - began) / 100 < 0.001
+    assert (time.process_time() - began) / 100 < 0.001
 
 
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

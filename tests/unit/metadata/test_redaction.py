@@ -53,8 +53,8 @@ def test_what_clients_usually_say_stays_as_it_is(text: str) -> None:
 
 
 def test_hostile_texts_cost_no_time() -> None:
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     for text in ("://" * 85, "token " * 42, "a=" * 128, "bearer " * 36, "authorization " * 18):
         redacted(text[:256])
 
-    assert time.perf_counter() - began_s < 0.5
+    assert time.process_time() - began_s < 0.5
