@@ -1,16 +1,17 @@
 """The bytes of a bundle: staging file, wire and extent record alike. Pure.
 
 `docs/formats/bundle.md` has the layout and its reasons. This module writes bundles and knows the
-header and the meta; `bundle_view` reads and verifies them.
+header, `bundle_meta` what they say of their chunks; `bundle_view` reads and verifies them.
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgpack
 
+from fileflux.core.bundle_meta import encode_meta, meta_values
 from fileflux.core.bundle_records import (
     BLOCK_COUNT_MAX,
     CHUNK_COUNT_MAX,
@@ -24,12 +25,11 @@ from fileflux.core.bundle_records import (
     ChunkMeta,
     EncodedBundle,
     RawChunk,
-    UploadRecord,
 )
 from fileflux.core.checksum import Buffer, crc32c
 from fileflux.core.errors import BundleCorrupt, FormatInvalid
-from fileflux.core.ids import ID_SIZE_BYTES, BucketId, BundleId, SealId, UploadId
-from fileflux.core.model import BLOCK_SIZE_BYTES, Manifest, ObjectMeta, SizeClass
+from fileflux.core.ids import BundleId, SealId
+from fileflux.core.model import BLOCK_SIZE_BYTES, SizeClass
 
 MAGIC: Final = b"FFB1"
 VERSION: Final = 1
@@ -40,7 +40,6 @@ _HEADER: Final = struct.Struct(">4sBBH16s16sQQIIIIQI")
 _CRCS: Final = struct.Struct(">II")
 _ENTRY: Final = struct.Struct(">IIQIIII")
 _U32: Final = struct.Struct(">I")
-_META_ITEMS_MAX: Final = 4_096
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -57,7 +56,7 @@ def encode_small(
             FLAG_LAST_CHUNK if entry.meta.record is not None else 0,
             entry.data,
             _block_crcs(entry.data),
-            pack(_meta_values(entry.meta)),
+            pack(meta_values(entry.meta)),
         )
         for number, entry in enumerate(entries)
     ]
@@ -276,105 +275,3 @@ def header_start(header: BundleHeader) -> bytes:
         header.sealed_size,
         0,
     )
-
-
-# --- the meta ---------------------------------------------------------------------------------
-
-
-def encode_meta(meta: ChunkMeta) -> bytes:
-    """Return the msgpack array that stands in the bundle for this chunk."""
-    packed: bytes = msgpack.packb(_meta_values(meta))
-    return packed
-
-
-def _meta_values(meta: ChunkMeta) -> list[Any]:
-    record = meta.record
-    return [
-        meta.upload_id,
-        meta.bucket_id,
-        meta.bucket,
-        meta.key,
-        meta.multipart_id,
-        meta.part_number,
-        meta.chunk_number,
-        None if record is None else _record_values(record),
-    ]
-
-
-def _record_values(record: UploadRecord) -> list[Any]:
-    about = record.meta
-    return [
-        record.size,
-        record.etag,
-        record.at_us,
-        record.storage_class,
-        _plain(about.headers),
-        _plain(about.user),
-        _plain(about.checksums),
-        about.checksum_type,
-        b"" if record.manifest is None else record.manifest.to_bytes(),
-    ]
-
-
-def _plain(mapping: Mapping[str, str]) -> dict[str, str]:
-    return mapping if type(mapping) is dict else dict(mapping)
-
-
-def decode_meta(raw: Buffer) -> ChunkMeta:
-    """Return what `encode_meta` wrote; raise FormatInvalid for anything else."""
-    values = _unpack(raw)
-    none = type(None)
-    if not _are(values, bytes, bytes, str, bytes, (bytes, none), int, int, (tuple, none)):
-        raise FormatInvalid("a chunk's meta is not what we write")
-    upload_id, bucket_id, bucket, key, multipart_id, part_number, chunk_number, record = values[:8]
-    ids = (upload_id, bucket_id) if multipart_id is None else (upload_id, bucket_id, multipart_id)
-    if any(len(each) != ID_SIZE_BYTES for each in ids):
-        raise FormatInvalid("an id has 16 bytes")
-    return ChunkMeta(
-        upload_id=UploadId(upload_id),
-        bucket_id=BucketId(bucket_id),
-        bucket=bucket,
-        key=key,
-        multipart_id=None if multipart_id is None else UploadId(multipart_id),
-        part_number=part_number,
-        chunk_number=chunk_number,
-        record=None if record is None else _decode_record(record),
-    )
-
-
-def _decode_record(values: tuple[Any, ...]) -> UploadRecord:
-    if not _are(values, int, str, int, str, dict, dict, dict, str, bytes):
-        raise FormatInvalid("an upload's record is not what we write")
-    size, etag, at_us, storage_class, headers, user, checksums, checksum_type, manifest = values[:9]
-    for mapping in (headers, user, checksums):
-        if not all(type(text) is str for pair in mapping.items() for text in pair):
-            raise FormatInvalid("an upload's metadata is text")
-    return UploadRecord(
-        size=size,
-        etag=etag,
-        at_us=at_us,
-        storage_class=storage_class,
-        meta=ObjectMeta(headers, user, checksums, checksum_type),
-        manifest=Manifest.from_bytes(manifest) if manifest else None,
-    )
-
-
-def _are(values: Any, *kinds: type | tuple[type, ...]) -> bool:
-    return (
-        type(values) is tuple
-        and len(values) >= len(kinds)
-        and all(
-            type(value) in kind if isinstance(kind, tuple) else type(value) is kind
-            for value, kind in zip(values, kinds, strict=False)
-        )
-    )
-
-
-def _unpack(raw: Buffer) -> Any:
-    items_max = min(_META_ITEMS_MAX, len(raw))
-    try:
-        return msgpack.unpackb(
-            raw, use_list=False, max_array_len=items_max, max_map_len=items_max, max_ext_len=0
-        )
-    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
-        raise FormatInvalid("a chunk's meta is not msgpack") from error

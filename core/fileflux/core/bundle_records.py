@@ -5,7 +5,14 @@ from typing import Final
 
 from fileflux.core.checksum import Buffer
 from fileflux.core.ids import BucketId, BundleId, SealId, UploadId
-from fileflux.core.model import BLOCK_SIZE_BYTES, MIB, Manifest, ObjectMeta, SizeClass
+from fileflux.core.model import (
+    BLOCK_SIZE_BYTES,
+    MIB,
+    Manifest,
+    ObjectMeta,
+    SizeClass,
+    WriteConditions,
+)
 
 HEADER_SIZE_BYTES: Final = 96
 ENTRY_SIZE_BYTES: Final = 32
@@ -22,12 +29,28 @@ BUNDLE_SIZE_MAX: Final = HEADER_SIZE_BYTES + DATA_BYTES_MAX + TABLES_BYTES_MAX +
 FLAG_SPARSE: Final = 1
 FLAG_LAST_CHUNK: Final = 1
 
+UNCONDITIONAL: Final = WriteConditions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultipartRecord:
+    """What a multipart upload was created with, which each of its parts repeats.
+
+    `meta`: of the object to be. `created_us`: when CreateMultipartUpload was received.
+    """
+
+    meta: ObjectMeta
+    checksum_algorithm: str
+    checksum_type: str
+    created_us: int
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadRecord:
     """Everything about an upload that its bytes do not say, for salvage.
 
-    `manifest` None: the chunk that carries this record is the whole upload.
+    `manifest` None: the chunk that carries this record is the whole upload. `conditions`: of a
+    write that may have been refused by them. `multipart`: of a part.
     """
 
     size: int
@@ -36,6 +59,8 @@ class UploadRecord:
     storage_class: str
     meta: ObjectMeta
     manifest: Manifest | None = None
+    conditions: WriteConditions = UNCONDITIONAL
+    multipart: MultipartRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

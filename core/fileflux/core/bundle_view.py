@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from fileflux.core.bundle_format import decode_meta, header_start, parse_header
+from fileflux.core.bundle_format import header_start, parse_header
+from fileflux.core.bundle_meta import decode_meta
 from fileflux.core.bundle_records import (
     BUNDLE_SIZE_MAX,
     CRC_SIZE_BYTES,

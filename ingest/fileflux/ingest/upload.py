@@ -3,7 +3,12 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from fileflux.core.bundle_records import ChunkMeta, UploadRecord
+from fileflux.core.bundle_records import (
+    UNCONDITIONAL,
+    ChunkMeta,
+    MultipartRecord,
+    UploadRecord,
+)
 from fileflux.core.changes import PutObject, PutPart
 from fileflux.core.checksum import Buffer
 from fileflux.core.ids import BucketId, SealId, UploadId
@@ -25,8 +30,8 @@ OnStaged = Callable[[SealId, bytes], Awaitable[None]]
 class UploadIntent:
     """One upload before its first byte. `declared_size` None: not known.
 
-    `multipart_id`, `part_number`: of a part. `on_staged`: for uploads whose staging must survive a
-    power cut before they are accepted; they share a bundle with nobody.
+    `multipart_id`, `part_number`, `multipart`: of a part. `on_staged`: for uploads whose staging
+    must survive a power cut before they are accepted; they share a bundle with nobody.
     """
 
     upload_id: UploadId
@@ -37,6 +42,7 @@ class UploadIntent:
     received_us: int
     multipart_id: UploadId | None = None
     part_number: int | None = None
+    multipart: MultipartRecord | None = None
     declared_size: int | None = None
     on_staged: OnStaged | None = None
 
@@ -62,6 +68,8 @@ class UploadIntent:
             storage_class=self.storage_class.name,
             meta=change.meta,
             manifest=manifest,
+            conditions=change.conditions if isinstance(change, PutObject) else UNCONDITIONAL,
+            multipart=self.multipart,
         )
 
 

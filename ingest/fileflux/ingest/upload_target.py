@@ -5,8 +5,8 @@ after the last one. Made apart they could name two keys, two classes or two uplo
 """
 
 from dataclasses import dataclass, replace
-from typing import Final
 
+from fileflux.core.bundle_records import UNCONDITIONAL, MultipartRecord
 from fileflux.core.changes import Actor, PutObject, PutPart
 from fileflux.core.ids import UploadId
 from fileflux.core.model import Manifest, ObjectMeta, StorageClass, WriteConditions
@@ -14,8 +14,6 @@ from fileflux.ingest.call import Call
 from fileflux.ingest.dependencies import Dependencies
 from fileflux.ingest.upload import UploadIntent
 from fileflux.metadata.rows import BucketRow, UploadRow
-
-UNCONDITIONAL: Final = WriteConditions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +67,20 @@ class UploadTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartTarget(UploadTarget):
-    """One part on its way to a multipart upload."""
+    """One part on its way to a multipart upload. `origin`: what that began with, for salvage."""
 
     multipart_id: UploadId
     number: int
+    origin: MultipartRecord
 
     def intent(self, declared_size: int | None = None) -> UploadIntent:
         whole = UploadTarget.intent(self, declared_size)
-        return replace(whole, multipart_id=self.multipart_id, part_number=self.number)
+        return replace(
+            whole,
+            multipart_id=self.multipart_id,
+            part_number=self.number,
+            multipart=self.origin,
+        )
 
     def put_part(self, size: int, manifest: Manifest, *, etag: str, meta: ObjectMeta) -> PutPart:
         """Return the change that makes the bytes the part of this number."""
@@ -122,4 +126,10 @@ def part_target(call: Call, deps: Dependencies, upload: UploadRow, number: int) 
         storage_class=deps.storage_class(upload.storage_class),
         multipart_id=upload.upload_id,
         number=number,
+        origin=MultipartRecord(
+            meta=upload.meta,
+            checksum_algorithm=upload.checksum_algorithm,
+            checksum_type=upload.checksum_type,
+            created_us=upload.created_us,
+        ),
     )

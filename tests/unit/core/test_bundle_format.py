@@ -6,6 +6,7 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,25 +14,32 @@ from hypothesis import strategies as st
 from fileflux.core.bundle_format import (
     PLACEHOLDER,
     LargeBundleWriter,
-    decode_meta,
-    encode_meta,
     encode_small,
     encode_sparse,
     parse_header,
 )
+from fileflux.core.bundle_meta import decode_meta, encode_meta
 from fileflux.core.bundle_records import (
     BUNDLE_SIZE_MAX,
     HEADER_SIZE_BYTES,
     ChunkEntry,
     ChunkMeta,
     EncodedBundle,
+    MultipartRecord,
     UploadRecord,
 )
 from fileflux.core.bundle_view import BundleIndexView, BundleReceiver, check_bundle, read_index
 from fileflux.core.checksum import crc32c
 from fileflux.core.errors import BundleCorrupt, ChunkCorrupt, Corrupt, FormatInvalid, NoSuchBundle
 from fileflux.core.ids import BucketId, BundleId, SealId, UploadId
-from fileflux.core.model import BLOCK_SIZE_BYTES, Chunk, Manifest, ObjectMeta, SizeClass
+from fileflux.core.model import (
+    BLOCK_SIZE_BYTES,
+    Chunk,
+    Manifest,
+    ObjectMeta,
+    SizeClass,
+    WriteConditions,
+)
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 BUNDLE = BundleId(bytes(range(16)))
@@ -50,6 +58,13 @@ manifests = st.one_of(
         st.builds(Chunk, ids, st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=3
     ).map(lambda chunks: Manifest(tuple(chunks))),
 )
+origins = st.builds(
+    MultipartRecord,
+    meta=st.builds(ObjectMeta, texts, texts),
+    checksum_algorithm=st.text(max_size=10),
+    checksum_type=st.text(max_size=11),
+    created_us=st.integers(0, 2**60),
+)
 records = st.builds(
     UploadRecord,
     size=st.integers(1, 2**40),
@@ -58,6 +73,8 @@ records = st.builds(
     storage_class=st.text(max_size=10),
     meta=st.builds(ObjectMeta, texts, texts, texts, st.sampled_from(["FULL_OBJECT", "COMPOSITE"])),
     manifest=manifests,
+    conditions=st.builds(WriteConditions, st.none() | st.text(), st.none() | st.text()),
+    multipart=st.none() | origins,
 )
 metas = st.builds(
     ChunkMeta,
@@ -375,3 +392,33 @@ def test_a_stored_sparse_bundle_is_read_as_ever() -> None:
 
     assert [place.number for place in view.chunks()] == [0, 2]
     assert view.header.sealed == (len(small(5, 66_000, 300)[1]), small(5, 66_000, 300)[0].crc)
+
+
+def test_an_upload_without_conditions_or_parts_costs_no_byte_more() -> None:
+    """What salvage gained is written for few uploads; of all others the bytes stay as they were."""
+    meta = entry(0, 1).meta
+    assert meta.record is not None
+    before = len(encode_meta(meta))
+    once = replace(meta.record, conditions=WriteConditions(if_none_match="*"))
+
+    assert len(msgpack.unpackb(encode_meta(meta))[7]) == 9
+    assert len(encode_meta(replace(meta, record=once))) - before == 10
+
+
+@pytest.mark.parametrize(
+    "more", [[], {"if": 5}, {"upload": 5}, {"upload": [{}, {}, "", "", "now"]}, {"upload": [{}]}]
+)
+def test_an_upload_that_says_nonsense_besides_is_refused(more: object) -> None:
+    values = msgpack.unpackb(encode_meta(entry(0, 1).meta))
+    values[7].append(more)
+    with pytest.raises(FormatInvalid):
+        decode_meta(msgpack.packb(values))
+
+
+def test_an_upload_of_a_later_version_may_say_more() -> None:
+    values = msgpack.unpackb(encode_meta(entry(0, 1).meta))
+    values[7] += [{"unless": "*", "colour": 7}, "later"]
+    record = decode_meta(msgpack.packb(values)).record
+
+    assert record is not None
+    assert record.conditions == WriteConditions(if_none_match="*")
