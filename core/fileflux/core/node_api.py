@@ -7,6 +7,7 @@ with their checksums, and the reader verifies them: the node's word is not taken
     GET  /v1/bundles/{bundle}/chunks/{number}      ?start=&length=   a slice of a chunk, framed
     HEAD /v1/bundles/{bundle}                      204 and X-FileFlux-Crc, X-FileFlux-Size, or 404
     GET  /v1/inventory?after={bundle}&limit=       msgpack list of (bundle, size, crc), by id
+    GET  /v1/records?after={bundle}&limit=         what bundles say of themselves (`node_records`)
     POST /v1/bundles/drop                          msgpack list of (bundle, [chunk numbers])
     GET  /v1/staging/{incarnation}/{bundle}        on ingest's internal port: a staged bundle file
 
@@ -20,6 +21,7 @@ from typing import Final
 BUNDLE_PATH: Final = "/v1/bundles/{bundle_id}"
 CHUNK_PATH: Final = "/v1/bundles/{bundle_id}/chunks/{number}"
 INVENTORY_PATH: Final = "/v1/inventory"
+RECORDS_PATH: Final = "/v1/records"
 DROP_PATH: Final = "/v1/bundles/drop"
 STAGING_PATH: Final = "/v1/staging/{incarnation}/{bundle_id}"
 

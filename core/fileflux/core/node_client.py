@@ -17,7 +17,13 @@ from fileflux.core.ids import BundleId
 from fileflux.core.internal_auth import HEADER as SIGNATURE_HEADER
 from fileflux.core.internal_auth import sign
 from fileflux.core.model import BLOCK_SIZE_BYTES, MIB
-from fileflux.core.node_api import CRC_HEADER, DROP_PATH, INVENTORY_PATH, SIZE_HEADER
+from fileflux.core.node_api import (
+    CRC_HEADER,
+    DROP_PATH,
+    INVENTORY_PATH,
+    RECORDS_PATH,
+    SIZE_HEADER,
+)
 from fileflux.core.node_messages import (
     MESSAGE_BYTES_MAX,
     DropItem,
@@ -25,6 +31,7 @@ from fileflux.core.node_messages import (
     decode_inventory,
     encode_drop,
 )
+from fileflux.core.node_records import PAGE_BYTES_MAX, HeldBundle, decode_records
 
 _U32: Final = struct.Struct(">I")
 SMALL_READ_BYTES_MAX: Final = MIB + 2 * BLOCK_SIZE_BYTES
@@ -140,6 +147,21 @@ class NodeClient:
             return decode_inventory(raw)
         except FormatInvalid as error:
             raise NodeUnreachable("an inventory that cannot be read") from error
+
+    async def records(self, node_url: str, after: BundleId | None, limit: int) -> list[HeldBundle]:
+        """Return the next page of what a node's bundles say, by id; an empty one at the end.
+
+        Each record is verified here. Raise NodeUnreachable.
+        """
+        after_text = "" if after is None else after.hex()
+        target = f"{RECORDS_PATH}?after={after_text}&limit={limit}"
+        async with await self._ask(node_url, "GET", target) as answer:
+            _check_status(answer, "the records")
+            raw = await answer.body(PAGE_BYTES_MAX)
+        try:
+            return decode_records(raw)
+        except FormatInvalid as error:
+            raise NodeUnreachable("a page of records that cannot be read") from error
 
     async def drop(self, node_url: str, items: Sequence[DropItem]) -> None:
         """Tell a node which chunks nobody references. Telling it twice is the same as once."""

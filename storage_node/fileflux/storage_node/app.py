@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from fileflux.core.bundle_records import HEADER_SIZE_BYTES
 from fileflux.core.clock import Clock
 from fileflux.core.errors import (
     Corrupt,
@@ -28,6 +29,7 @@ from fileflux.core.node_api import (
     DROP_PATH,
     EPOCH_HEADER,
     INVENTORY_PATH,
+    RECORDS_PATH,
     SIZE_HEADER,
 )
 from fileflux.core.node_messages import (
@@ -35,6 +37,7 @@ from fileflux.core.node_messages import (
     decode_drop,
     encode_inventory,
 )
+from fileflux.core.node_records import RECORDS_PAGE_BYTES, RECORDS_PAGE_MAX, encode_record
 from fileflux.core.telemetry import NODE_SENT_BYTES, get_logger
 from fileflux.storage_node.bundle_store import BundleStore, StoredBundle
 from fileflux.storage_node.fence import Fence
@@ -131,6 +134,8 @@ class NodeApp:
             return _Answer(204, [])
         if method == "GET" and path == INVENTORY_PATH:
             return await self._inventory(query_of(scope))
+        if method == "GET" and path == RECORDS_PATH:
+            return await self._records(query_of(scope))
         if method in ("GET", "HEAD") and path.startswith(BUNDLES_PREFIX):
             return await self._bundle(scope, method, path.removeprefix(BUNDLES_PREFIX))
         return _Answer(404, [])
@@ -191,6 +196,27 @@ class NodeApp:
                 await self._fence.inventory_was_read()
 
         return _Answer(200, [self._epoch_header], encode_inventory(items), then=then)
+
+    async def _records(self, query: dict[str, str]) -> _Answer:
+        """Answer with what the next bundles say of themselves, and no byte of their data."""
+        after = BundleId(parse_id(query["after"])) if query.get("after") else None
+        limit = max(1, min(int(query.get("limit", RECORDS_PAGE_MAX)), RECORDS_PAGE_MAX))
+        page = bytearray()
+        for item in await self._store.inventory(after, limit):
+            page += encode_record(item.bundle_id, await self._record(item.bundle_id))
+            if len(page) >= RECORDS_PAGE_BYTES:
+                break
+        return _Answer(200, [self._epoch_header], bytes(page))
+
+    async def _record(self, bundle_id: BundleId) -> bytes | None:
+        try:
+            bundle = await self._store.open(bundle_id)
+            header = bundle.view.header
+            tail = await bundle.read(header.tables_offset, header.size - header.tables_offset)
+            return bytes(await bundle.read(0, HEADER_SIZE_BYTES)) + bytes(tail)
+        except (NoSuchBundle, Corrupt, OSError) as error:
+            log.warning("a bundle cannot be read", bundle=bundle_id.hex(), reason=str(error))
+            return None
 
     async def _send(self, send: Send, answer: _Answer) -> None:
         length = len(answer.body) + (answer.source[2] if answer.source else 0)

@@ -5,16 +5,19 @@ import random
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import uvicorn
 
+from fileflux.core.bundle_format import encode_small
+from fileflux.core.bundle_records import ChunkEntry
 from fileflux.core.bundle_view import BundleReceiver
 from fileflux.core.clock import ManualClock, SystemClock
 from fileflux.core.errors import ChunkCorrupt, NodeUnreachable, NoSuchBundle
 from fileflux.core.http_client import HttpPool, parse_origin
-from fileflux.core.ids import BundleId
+from fileflux.core.ids import BundleId, SealId
 from fileflux.core.internal_auth import HEADER, sign
 from fileflux.core.model import BLOCK_SIZE_BYTES
 from fileflux.core.node_api import DROP_PATH
@@ -25,7 +28,7 @@ from fileflux.storage_node.app import NodeApp
 from fileflux.storage_node.bundle_store import IncomingBundle
 from fileflux.storage_node.fence import Fence
 from fileflux.storage_node.memory_store import MemoryStore
-from fileflux.storage_node.samples import sample_bundle
+from fileflux.storage_node.samples import received, sample_bundle
 
 SECRET = b"a secret of the cluster"
 CLOCK = SystemClock()
@@ -262,6 +265,56 @@ async def test_the_end_of_an_inventory_alone_lifts_no_fence(node: Running) -> No
     assert node.fence.reason is not None
 
 
+async def test_records_tell_of_every_bundle_in_pages_and_send_no_data(node: Running) -> None:
+    (first,) = await node.client.records(node.url, None, 1)
+    (second,) = await node.client.records(node.url, first.bundle_id, 10)
+    assert await node.client.records(node.url, second.bundle_id, 10) == []
+
+    found = {held.bundle_id: held.index for held in (first, second)}
+    for bundle in (SMALL, LARGE):
+        index = found[bundle.bundle_id]
+        assert index is not None
+        assert index.header == bundle.view.header
+        assert [index.meta(place) for place in index.chunks()] == [
+            bundle.view.meta(place) for place in bundle.view.chunks()
+        ]
+
+
+async def test_a_record_that_is_damaged_is_told_beside_the_others(node: Running) -> None:
+    node.store.damage(SMALL.bundle_id, len(SMALL.data) - 3)
+    node.store.damage(LARGE.bundle_id, LARGE.view.chunk(0).offset)  # Data: of no concern here.
+    problems = {
+        held.bundle_id: held.problem for held in await node.client.records(node.url, None, 10)
+    }
+
+    assert "fails its CRC" in problems[SMALL.bundle_id]
+    assert problems[LARGE.bundle_id] == ""
+
+
+async def test_a_page_of_records_ends_before_it_grows(node: Running) -> None:
+    names = [b"%016d" % n for n in range(40)]
+    meta = replace(SMALL.view.meta(SMALL.view.chunk(0)), key=b"k" * 1_000)
+    for name in names:
+        entries = [ChunkEntry(meta, b"x")] * 100
+        made = encode_small(BundleId(name), SealId(bytes(16)), 1, entries)
+        await node.store.write([received(BundleId(name), b"".join(made.parts), made.crc)])
+    after, pages = None, []
+    while page := await node.client.records(node.url, after, 1_000):
+        pages.append(len(page))
+        after = page[-1].bundle_id
+
+    assert sum(pages) == 42
+    assert len(pages) > 1
+
+
+async def test_records_lift_no_fence(node: Running) -> None:
+    """They are read by a salvage; what is missing is known by an inventory alone."""
+    node.fence.wait_for_inventory("a test says so", settle=nothing_to_settle)
+    await node.client.records(node.url, None, 10)
+
+    assert node.fence.reason is not None
+
+
 async def test_dropped_chunks_leave_and_dropping_twice_is_the_same_as_once(node: Running) -> None:
     for _ in range(2):
         await node.client.drop(node.url, [DropItem(LARGE.bundle_id, (0,))])
@@ -283,6 +336,7 @@ async def test_another_secret_or_another_time_opens_nothing(node: Running) -> No
         attempts: list[Coroutine[Any, Any, object]] = [
             client.read_small(node.url, SMALL.bundle_id, 0, 0, 1),
             client.inventory(node.url, None, 1),
+            client.records(node.url, None, 1),
             client.drop(node.url, [DropItem(SMALL.bundle_id, (0, 1, 2))]),
             client.head(node.url, SMALL.bundle_id),
         ]
@@ -349,6 +403,9 @@ NONSENSE = [
     ("GET", "/v1/inventory?after=zz", 400),
     ("GET", "/v1/inventory?limit=many", 400),
     ("PUT", "/v1/inventory", 404),
+    ("GET", "/v1/records?after=zz", 400),
+    ("GET", "/v1/records?limit=many", 400),
+    ("PUT", "/v1/records", 404),
     ("DELETE", f"/v1/bundles/{SMALL.bundle_id.hex()}", 404),
     ("POST", "/v1/bundles/drop", 400),
     ("POST", "/v1/elsewhere", 404),
