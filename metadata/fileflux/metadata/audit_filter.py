@@ -16,10 +16,10 @@ import orjson
 
 from fileflux.core.errors import EventInvalid, Invalid
 from fileflux.metadata.audit_facts import OPERATIONS
-from fileflux.metadata.audit_record import key_of
+from fileflux.metadata.audit_record import SALVAGE, key_of
 from fileflux.metadata.chain import NumberedRecord
 
-OPERATION_NAMES: Final = frozenset(OPERATIONS.values())
+OPERATION_NAMES: Final = frozenset([*OPERATIONS.values(), SALVAGE])
 _PLAIN: Final = re.compile(r"[A-Za-z0-9._-]+")
 _LOST_PLUS: Final = re.compile(r"(T\S+) (\d\d:?\d\d)$")
 """A `+` in a query string, where it means a blank."""

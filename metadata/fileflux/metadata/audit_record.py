@@ -27,6 +27,8 @@ RECORD_VERSION: Final = 1
 SYSTEM_STREAM: Final = BucketId(bytes(ID_SIZE_BYTES))
 """The stream of what belongs to no bucket: users, keys, nodes. No bucket has this id."""
 
+SALVAGE: Final = "Salvage"
+"""No change: what stands behind it was read from the nodes (`salvage.py`)."""
 _EVENT_TYPES: Final = {
     "PutObject": "object.created",
     "CopyObject": "object.copied",
@@ -48,6 +50,7 @@ _EVENT_TYPES: Final = {
     "DeleteKey": "access_key.deleted",
     "SetNodeIntent": "node.intent_set",
     "DropContent": "content.dropped",
+    SALVAGE: "salvage.recorded",
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME_US_MAX: Final = 253_402_300_799_000_000

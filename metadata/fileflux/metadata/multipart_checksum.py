@@ -40,10 +40,15 @@ class WholeChecksum:
 
 def multipart_etag(parts: Sequence[PartRow]) -> str:
     """Return the MD5 of the parts' MD5s, and their number."""
+    return etag_of_etags([part.etag for part in parts])
+
+
+def etag_of_etags(etags: Sequence[str]) -> str:
+    """Return the same of the parts' ETags."""
     digest = hashlib.md5(usedforsecurity=False)
-    for part in parts:
-        digest.update(_etag_bytes(part.etag))
-    return f"{digest.hexdigest()}-{len(parts)}"
+    for etag in etags:
+        digest.update(_etag_bytes(etag))
+    return f"{digest.hexdigest()}-{len(etags)}"
 
 
 def _etag_bytes(etag: str) -> bytes:

@@ -41,7 +41,8 @@ async def refuse_unfinished(reader: MetadataReader, *, stream: str = STREAM) -> 
     if rebuilding.turn and not (await reader.audit_head(stream)).turn:
         raise RebuildRefused(
             f"the database is being rebuilt, up to position {rebuilding.next_position - 1}: run "
-            "`fileflux rebuild` again, it goes on where it was"
+            "`fileflux rebuild` again, it goes on where it was; if it was a salvage that stopped, "
+            "salvage into an empty database"
         )
 
 

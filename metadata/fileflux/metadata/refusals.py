@@ -26,15 +26,20 @@ def stored(change: Change, row: ObjectRow) -> Outcome:
 
 def condition_failure(row: ObjectRow | None, conditions: WriteConditions) -> str | None:
     """Return the code with which a write's preconditions fail on the visible version, or None."""
+    return condition_refusal(None if row is None else row.etag, conditions)
+
+
+def condition_refusal(etag: str | None, conditions: WriteConditions) -> str | None:
+    """Return the same of a version with this ETag; None: there is no version."""
     if conditions.if_match is not None:
-        if row is None:
+        if etag is None:
             return "NoSuchKey"
-        if conditions.if_match not in ("*", row.etag):
+        if conditions.if_match not in ("*", etag):
             return "PreconditionFailed"
     if (
         conditions.if_none_match is not None
-        and row is not None
-        and conditions.if_none_match in ("*", row.etag)
+        and etag is not None
+        and conditions.if_none_match in ("*", etag)
     ):
         return "PreconditionFailed"
     return None

@@ -1,0 +1,281 @@
+"""Which of the nodes' records a salvage believes, and what it makes of them."""
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.model.rebuild_world import GivenRecords, audited, rebuild, records_of
+from tests.model.salvage_bundles import (
+    NODES,
+    PHOTOS,
+    SECOND_US,
+    Uploads,
+    index_of,
+)
+from tests.model.salvage_world import Told, salvage, without
+
+from fileflux.core.bundle_records import MultipartRecord
+from fileflux.core.clock import ManualClock
+from fileflux.core.ids import BucketId, BundleId, UploadId
+from fileflux.core.model import Chunk, Manifest, ObjectMeta, WriteConditions
+from fileflux.core.node_records import HeldBundle
+from fileflux.metadata.chain import ChainState, verify_chain
+from fileflux.metadata.memory import MemoryDatabase
+from fileflux.metadata.rebuild_target import RebuildRefused
+
+KEYS = [b"a", b"b", b"c", b"d", "ä".encode()]
+
+
+def bytes_of(uploads: Uploads, told: Told) -> dict[tuple[bytes, bytes], bytes]:
+    return {place: uploads.data_of(row.manifest) for place, row in told.objects().items()}
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1 << 32), lost=st.sampled_from(NODES))
+async def test_any_acknowledged_object_survives_the_loss_of_any_node_below_its_quorum(
+    seed: int, lost: str
+) -> None:
+    """Two or three nodes acknowledged each bundle, in any order; one node of four is lost."""
+    rng = random.Random(seed)
+    uploads = Uploads(rng)
+    for _ in range(rng.randrange(1, 12)):
+        if rng.random() < 0.6:
+            keys = rng.sample(KEYS, rng.randrange(1, 4))
+            uploads.put(*((key, rng.randbytes(rng.randrange(1, 50))) for key in keys))
+        else:
+            pieces = [rng.randbytes(rng.randrange(1, 90)) for _ in range(rng.randrange(1, 4))]
+            uploads.put_large(rng.choice(KEYS), *pieces)
+    held = {node: rng.sample(h, len(h)) for node, h in uploads.held.items() if node != lost}
+    told = await salvage(held)
+
+    assert bytes_of(uploads, told) == uploads.current
+    assert told.found.keys() <= {"superseded", "too_few_replicas"}
+    records = await records_of(told.reader)
+    made = MemoryDatabase()
+    await rebuild(GivenRecords(records), made)
+    assert verify_chain(records, after=ChainState())[0] == []
+    assert audited(made) == audited(told.database)
+
+
+async def test_the_order_in_which_nodes_are_asked_changes_nothing() -> None:
+    uploads = Uploads()
+    uploads.put((b"a", b"one"), (b"b", b"two"))
+    uploads.put((b"a", b"three"))
+    there = await salvage(uploads.held)
+    back = await salvage(
+        {node: list(reversed(uploads.held[node])) for node in reversed(list(uploads.held))}
+    )
+
+    assert audited(back.database) == audited(there.database)
+
+
+async def test_an_object_of_which_a_chunk_is_lost_is_named_and_a_former_one_comes_back() -> None:
+    uploads = Uploads()
+    uploads.put((b"a", b"former"))
+    first, second = uploads.put_large(b"a", b"new-", b"one")
+    uploads.put((b"b", b"whole"))
+    told = await salvage(without(uploads.held, *((node, first) for node in NODES)))
+
+    assert {key: data for (_, key), data in bytes_of(uploads, told).items()} == {
+        b"a": b"former",
+        b"b": b"whole",
+    }
+    assert (told.found["upload_incomplete"], told.found["older_version"]) == (1, 1)
+    (line,) = [one for one in told.lines if one["finding"] == "upload_incomplete"]
+    assert (line["key"], line["missing"], line["was_sealed"]) == ("a", [first.hex()], True)
+    assert second.hex() not in line["missing"]
+
+
+async def test_what_never_finished_brings_nothing_back_and_hides_nothing() -> None:
+    uploads = Uploads()
+    uploads.put((b"a", b"acknowledged"))
+    current = dict(uploads.current)
+    _, last = uploads.put_large(b"a", b"begun-", b"never sealed")
+    told = await salvage(without(uploads.held, *((node, last) for node in NODES)))
+
+    assert bytes_of(uploads, told) == current
+    assert told.found.get("older_version") is None
+    assert told.found["upload_incomplete"] == 1
+
+
+async def test_a_bucket_that_was_made_again_keeps_only_its_own_objects() -> None:
+    """Ids are never used again, and only an empty bucket is deleted: the older one is gone."""
+    uploads = Uploads()
+    uploads.put((b"a", b"of the former bucket"))
+    again = BucketId(b"again".ljust(16, b"."))
+    uploads.put_large(b"b", b"of the present one", bucket_id=again)
+    told = await salvage(uploads.held)
+
+    assert set(told.objects()) == {(again, b"b")}
+    assert told.found["bucket_gone"] == 1
+
+
+@pytest.mark.parametrize(
+    ("asked_after_us", "current", "found"),
+    [
+        (-SECOND_US, b"first", {"condition_refused": 1}),
+        (60 * SECOND_US, b"second", {"superseded": 1}),
+    ],
+    ids=["both at once", "deleted between"],
+)
+async def test_a_condition_is_decided_again_only_where_it_can_have_lost_a_race(
+    asked_after_us: int, current: bytes, found: dict[str, int]
+) -> None:
+    """A version that had been there long before would have refused the request's head."""
+    uploads = Uploads()
+    uploads.put((b"a", b"first"), nodes=NODES[:3])
+    uploads.now_us += asked_after_us
+    asked_us, uploads.now_us = uploads.now_us, uploads.now_us + 2 * SECOND_US
+    record = uploads.record(
+        b"second", at_us=asked_us, conditions=WriteConditions(if_none_match="*")
+    )
+    uploads.store([(replace(uploads.meta(b"a"), record=record), b"second")], nodes=NODES[:3])
+    told = await salvage(uploads.held)
+
+    assert bytes_of(uploads, told) == {(PHOTOS, b"a"): current}
+    assert told.found == found
+
+
+# --- hostile and contradictory records ----------------------------------------------------------
+
+
+async def test_of_two_contents_of_one_id_that_of_most_nodes_is_believed() -> None:
+    uploads = Uploads()
+    bundle_id = uploads.put((b"a", b"right"), nodes=NODES[:2])
+    right = uploads.raw[bundle_id]
+    forged = replace(uploads.meta(b"a"), record=uploads.record(b"wrong"))
+    uploads.store([(forged, b"wrong")], bundle_id=bundle_id, nodes=NODES[2:3])
+    uploads.raw[bundle_id] = right
+    told = await salvage(uploads.held)
+
+    assert bytes_of(uploads, told) == {(PHOTOS, b"a"): b"right"}
+    assert told.found["bundle_conflict"] == 1
+
+
+async def test_of_two_contents_of_one_id_on_as_many_nodes_neither_is_believed() -> None:
+    uploads = Uploads()
+    uploads.put((b"other", b"x"))
+    bundle_id = uploads.put((b"a", b"right"), nodes=NODES[:1])
+    forged = replace(uploads.meta(b"a"), record=uploads.record(b"wrong"))
+    uploads.store([(forged, b"wrong")], bundle_id=bundle_id, nodes=NODES[2:3])
+    told = await salvage(uploads.held)
+
+    assert set(told.objects()) == {(PHOTOS, b"other")}
+    (line,) = [one for one in told.lines if one["finding"] == "bundle_conflict"]
+    assert (line["versions"], line["believed"]) == ([[NODES[0]], [NODES[2]]], None)
+
+
+async def test_chunks_of_one_upload_that_name_two_keys_are_left_out() -> None:
+    uploads = Uploads()
+    uploads.put((b"other", b"x"))
+    meta = uploads.meta(b"a")
+    record = uploads.record(b"data")
+    uploads.store([(replace(meta, record=record), b"data")])
+    uploads.store([(replace(meta, key=b"b", record=record), b"data")])
+    told = await salvage(uploads.held)
+
+    assert set(told.objects()) == {(PHOTOS, b"other")}
+    assert told.found["upload_conflict"] == 1
+
+
+LATER = 9_000_000_000_000_000
+HOSTILE: dict[str, dict[str, Any]] = {
+    "bucket": {"bucket": "../../etc"},
+    "bucket of another case": {"bucket": "Photos"},
+    "no key": {"key": b""},
+    "long key": {"key": b"k" * 1_025},
+    "key of bytes": {"key": b"\xff\xfe"},
+    "part without an upload": {"part_number": 3},
+    "upload without a part": {"multipart_id": UploadId(bytes(16))},
+    "part beyond the last": {"multipart_id": UploadId(bytes(16)), "part_number": 10_001},
+}
+HOSTILE_RECORDS: dict[str, dict[str, Any]] = {
+    "no size": {"size": 0},
+    "another size": {"size": 5},
+    "negative": {"size": -1},
+    "huge": {"size": 1 << 62},
+    "header that is two": {"meta": ObjectMeta({"content-type": "a\r\nset-cookie: b"})},
+    "name that is none": {"meta": ObjectMeta({"Content Type": "a"})},
+    "NUL": {"meta": ObjectMeta({}, {"a": "\x00"})},
+    "too much": {"meta": ObjectMeta({}, {"a": "x" * 40_000})},
+    "kind of checksum": {"meta": ObjectMeta({}, {}, {}, "NONSENSE")},
+    "class": {"storage_class": "a class'; DROP TABLE"},
+    "etag": {"etag": 'a"b'},
+    "no etag": {"etag": ""},
+    "future": {"at_us": LATER * 2},
+    "before all": {"at_us": -5},
+    "manifest of parts": {"manifest": Manifest(parts=((1, 4),))},
+    "foreign chunk": {"manifest": Manifest((Chunk(BundleId(bytes(16)), 0, 4),))},
+    "part's upload": {
+        "multipart": MultipartRecord(
+            meta=ObjectMeta(), checksum_algorithm="", checksum_type="", created_us=1
+        )
+    },
+    "condition": {"conditions": WriteConditions(if_match="x\r\n")},
+}
+
+
+@pytest.mark.parametrize("said", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_a_record_that_no_upload_can_have_written_is_left_out(said: dict[str, Any]) -> None:
+    uploads = Uploads()
+    uploads.put((b"other", b"x"))
+    forged = replace(uploads.meta(b"a"), record=uploads.record(b"data"), **said)
+    uploads.store([(forged, b"data")])
+    told = await salvage(uploads.held)
+
+    assert set(told.objects()) == {(PHOTOS, b"other")}
+    assert told.found["record_refused"] == 1
+
+
+@pytest.mark.parametrize("said", HOSTILE_RECORDS.values(), ids=HOSTILE_RECORDS.keys())
+async def test_an_upload_that_no_request_can_have_made_is_left_out(said: dict[str, Any]) -> None:
+    uploads = Uploads()
+    uploads.put((b"other", b"x"))
+    record = replace(uploads.record(b"data"), **said)
+    uploads.store([(replace(uploads.meta(b"a"), record=record), b"data")])
+    told = await salvage(uploads.held)
+
+    assert set(told.objects()) == {(PHOTOS, b"other")}
+    assert told.found["record_refused"] == 1
+
+
+async def test_a_time_ahead_of_every_clock_hides_no_object() -> None:
+    uploads = Uploads()
+    uploads.put((b"a", b"right"))
+    uploads.now_us = LATER
+    forged = replace(uploads.meta(b"a"), record=uploads.record(b"wrong", at_us=uploads.now_us))
+    uploads.store([(forged, b"wrong")])
+    told = await salvage(uploads.held, clock=ManualClock(now_us=LATER // 2))
+
+    assert bytes_of(uploads, told) == {(PHOTOS, b"a"): b"right"}
+
+
+async def test_a_replica_that_cannot_be_read_is_told_and_another_one_is_taken() -> None:
+    uploads = Uploads()
+    bundle_id = uploads.put((b"a", b"x"), nodes=NODES[:2])
+    uploads.held[NODES[0]] = [HeldBundle(bundle_id, None, "its index fails its CRC")]
+    told = await salvage(uploads.held)
+
+    assert told.found == {"bundle_unreadable": 1, "too_few_replicas": 1}
+    (found,) = await told.reader.find_objects([("photos", b"a")])
+    assert list(found.replicas[bundle_id]) == [NODES[1]]
+
+
+async def test_a_chunk_that_is_rotten_on_every_node_is_lost_and_one_that_is_not_is_read() -> None:
+    uploads = Uploads()
+    bundle_id = uploads.put((b"a", b"rotten here"), (b"b", b"rotten everywhere"), nodes=NODES[:2])
+    index = index_of(uploads.raw[bundle_id])
+    for node, rotten in zip(NODES, ({0, 1}, {1}), strict=False):
+        uploads.held[node] = [HeldBundle(bundle_id, index, rotten=frozenset(rotten))]
+    told = await salvage(uploads.held)
+
+    assert [key for _, key in told.objects()] == [b"a"]
+    assert told.found["chunk_rotten"] == 3
+
+
+async def test_nodes_that_hold_nothing_make_no_database() -> None:
+    with pytest.raises(RebuildRefused, match="no object that could be salvaged"):
+        await salvage({NODES[0]: []})
