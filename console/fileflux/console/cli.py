@@ -16,6 +16,7 @@ from fileflux.console.commands_audit import app as audit_app
 from fileflux.console.commands_audit import trace
 from fileflux.console.commands_history import diff, digest
 from fileflux.console.commands_rebuild import rebuild
+from fileflux.console.commands_salvage import salvage
 from fileflux.console.commands_webhook import app as webhook_app
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ app.add_typer(archive_app, name="archive")
 app.add_typer(webhook_app, name="webhook")
 app.command("trace", epilog=EXIT_CODES)(trace)
 app.command("rebuild", epilog=EXIT_CODES)(rebuild)
+app.command("salvage", epilog=EXIT_CODES)(salvage)
 app.command("digest", epilog=EXIT_CODES)(digest)
 app.command("diff", epilog=EXIT_CODES)(diff)
 

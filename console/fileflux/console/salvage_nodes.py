@@ -1,0 +1,105 @@
+"""Ask nodes that run, and read the directories of those that do not, for what they hold."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from fileflux.core.bundle_view import BundleIndexView
+from fileflux.core.errors import Corrupt, NoSuchBundle, Unavailable
+from fileflux.core.ids import BundleId, NodeId
+from fileflux.core.node_client import NodeClient
+from fileflux.core.node_records import RECORDS_PAGE_MAX, HeldBundle
+from fileflux.metadata.salvage_evidence import Evidence
+from fileflux.metadata.salvage_findings import Findings
+from fileflux.storage_node.dead_dataset import DeadDataset, open_dead_dataset
+
+READ_AT_ONCE: Final = 500
+Report = Callable[[str], None]
+
+
+def open_directories(directories: Sequence[Path]) -> list[DeadDataset]:
+    """Return whose they are; raise Invalid for one that is no node's. Blocking."""
+    return [open_dead_dataset(directory) for directory in directories]
+
+
+async def read_directory(
+    dataset: DeadDataset,
+    evidence: Evidence,
+    findings: Findings,
+    *,
+    checks_data: bool,
+    report: Report,
+) -> None:
+    """Take in what a node's extents hold. What the disk cannot read is told, and passed over."""
+    count = 0
+    held = dataset.bundles(checks_data=checks_data)
+    try:
+        while some := await asyncio.to_thread(_some, held):
+            for one in some:
+                evidence.add(dataset.node_id, one)
+            count += len(some)
+    except OSError as error:
+        findings.note("node_silent", node=dataset.node_id, why=str(error))
+    report(f"node {dataset.node_id}: {count} records in {len(dataset.extents)} extents")
+
+
+async def ask_nodes(
+    client: NodeClient,
+    nodes: Mapping[NodeId, str],
+    evidence: Evidence,
+    findings: Findings,
+    *,
+    checks_data: bool,
+    report: Report,
+) -> None:
+    """Take in what each node says that it holds. One that stops answering is told."""
+    for node_id, url in nodes.items():
+        count, after = 0, None
+        try:
+            while page := await client.records(url, after, RECORDS_PAGE_MAX):
+                after = _end_of(page, after)
+                for one in page:
+                    evidence.add(node_id, await _checked(client, url, one) if checks_data else one)
+                count += len(page)
+        except Unavailable as error:
+            findings.note("node_silent", node=node_id, why=str(error))
+        report(f"node {node_id}: {count} records")
+
+
+def _some(held: Iterator[HeldBundle]) -> list[HeldBundle]:
+    return list(islice(held, READ_AT_ONCE))
+
+
+def _end_of(page: Sequence[HeldBundle], after: BundleId | None) -> BundleId:
+    """Return where the next page begins; a node that does not get on would be asked for ever."""
+    last = page[-1].bundle_id
+    if after is not None and last <= after:
+        raise Unavailable("its pages are not in order")
+    return last
+
+
+async def _checked(client: NodeClient, url: str, held: HeldBundle) -> HeldBundle:
+    """Read every chunk once; return the same with those that fail their checksums."""
+    if held.index is None:
+        return held
+    rotten = frozenset(
+        [
+            place.number
+            for place in held.index.chunks()
+            if not await _is_readable(client, url, held.index, place.number)
+        ]
+    )
+    return replace(held, rotten=rotten)
+
+
+async def _is_readable(client: NodeClient, url: str, index: BundleIndexView, number: int) -> bool:
+    bundle_id, length = index.header.bundle_id, index.chunk(number).length
+    try:
+        async for _ in client.read_chunk(url, bundle_id, number, 0, length):
+            pass  # Verified on the way, to its end.
+    except (Corrupt, NoSuchBundle):
+        return False
+    return True

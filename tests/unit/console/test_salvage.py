@@ -1,0 +1,144 @@
+"""`fileflux salvage` as an operator asks: dry runs over directories, and wrong questions."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.contract.test_bundle_store import settings_for
+from tests.model.salvage_bundles import NODES, Uploads, index_of
+from typer.testing import CliRunner, Result
+
+from fileflux.console.cli import app
+from fileflux.console.salvage_nodes import ask_nodes
+from fileflux.core.clock import SystemClock
+from fileflux.core.errors import NodeUnreachable
+from fileflux.core.ids import BundleId, NodeId
+from fileflux.core.node_records import HeldBundle
+from fileflux.metadata.salvage_evidence import Evidence
+from fileflux.metadata.salvage_findings import Findings
+from fileflux.storage_node.opening import open_node
+from fileflux.storage_node.samples import received
+
+
+def salvage(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(app, ["salvage", *arguments], env={"COLUMNS": "300", **environment})
+
+
+def fill(root: Path, uploads: Uploads) -> list[str]:
+    """Let nodes write what they hold; return the options that name their directories."""
+
+    async def write(directory: Path, held: list[HeldBundle]) -> None:
+        node = await open_node(settings_for(directory), SystemClock())
+        for one in held:
+            raw = uploads.raw[one.bundle_id]
+            await node.store.write([received(one.bundle_id, raw, index_of(raw).header.crc)])
+        await node.close()
+
+    options = []
+    for node_id, held in uploads.held.items():
+        asyncio.run(write(root / node_id, held))
+        options += ["--node-dir", str(root / node_id)]
+    return options
+
+
+def some_uploads() -> Uploads:
+    uploads = Uploads()
+    uploads.put((b"a", b"former"), nodes=NODES[:2])
+    uploads.put((b"a", b"current"), (b"b", b"another"), nodes=NODES[:2])
+    uploads.put_large(b"c", b"in two", b"pieces", nodes=NODES[:2])
+    return uploads
+
+
+def test_a_dry_run_says_what_would_come_back_and_writes_its_details(tmp_path: Path) -> None:
+    directories = fill(tmp_path, some_uploads())
+    details = tmp_path / "details.jsonl"
+    options = ("--dry-run", *directories, "--details", str(details))
+    told, as_json = salvage(*options), salvage(*options, "--json")
+
+    assert told.exit_code == 0, told.output
+    assert "would be salvaged: 3 objects (26 bytes)" in told.stdout
+    assert "deletions: what was deleted after its upload comes back" in told.stdout
+    said = json.loads(as_json.stdout)
+    assert (said["dry_run"], said["objects"], said["buckets"]) == (True, 3, 1)
+    assert said["findings"] == {"superseded": 1}
+    (line,) = map(json.loads, details.read_text().splitlines())
+    assert (line["finding"], line["bucket"], line["key"]) == ("superseded", "photos", "a")
+
+
+def test_bits_that_rotted_are_found_by_reading_the_data_and_cost_no_object(tmp_path: Path) -> None:
+    directories = fill(tmp_path, some_uploads())
+    for extent in (tmp_path / NODES[0] / "extents").glob("*.ffx"):
+        raw = bytearray(extent.read_bytes())
+        raw[raw.index(b"current")] ^= 1
+        extent.write_bytes(raw)
+    options = ("--dry-run", "--json", "--details", str(tmp_path / "details"), *directories)
+
+    assert json.loads(salvage(*options).stdout)["findings"] == {"superseded": 1}
+    said = json.loads(salvage(*options, "--check-data").stdout)
+    assert said["findings"] == {"chunk_rotten": 1, "superseded": 1}
+    assert said["objects"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "why"),
+    [
+        (("--dry-run",), 2, "name the nodes"),
+        (("--node-dir", "x"), 2, "--into or --dry-run"),
+        (("--dry-run", "--into", "postgresql://x", "--node-dir", "x"), 2, "one of them"),
+        (("--dry-run", "--node", "nonsense"), 2, "is not ID=URL"),
+        (("--dry-run", "--node-dir", "x", "--until", "5"), 2, "--until is of a stream"),
+        (("--dry-run", "--node-dir", "x", "--from-file", "missing"), 2, "there is no file"),
+        (("--dry-run", "--node-dir", "x", "--from-archive", "--from-database", "y"), 2, "at most"),
+        (("--dry-run", "--node-dir", "x"), 1, "no storage node's data directory"),
+        (("--dry-run", "--node", "7f=http://127.0.0.1:1"), 1, "FILEFLUX_CLUSTER_SECRET"),
+    ],
+)
+def test_a_wrong_question_is_answered_with_what_to_do(
+    arguments: tuple[str, ...], code: int, why: str
+) -> None:
+    answer = salvage(*arguments, FILEFLUX_CLUSTER_SECRET="")
+
+    assert (answer.exit_code, answer.stdout) == (code, "")
+    assert why in " ".join(answer.stderr.replace("│", " ").split())
+
+
+def test_an_archive_that_nobody_named_is_asked_for(tmp_path: Path) -> None:
+    directories = fill(tmp_path, some_uploads())
+    details = ("--details", str(tmp_path / "details"))
+    answer = salvage("--dry-run", *directories, "--from-archive", *details)
+
+    assert answer.exit_code == 1
+    assert "set FILEFLUX_ARCHIVE_URL" in answer.stderr
+
+
+class Answers:
+    """Stands for the client of nodes: gives pages, then breaks off or goes round."""
+
+    def __init__(self, pages: list[list[HeldBundle]], *, then: Exception | None = None) -> None:
+        self._pages = pages
+        self._then = then
+
+    async def records(self, _url: str, _after: BundleId | None, _limit: int) -> list[HeldBundle]:
+        if not self._pages and self._then is not None:
+            raise self._then
+        return self._pages.pop(0) if self._pages else []
+
+
+@pytest.mark.parametrize("how", ["breaks off", "goes round"])
+async def test_what_a_node_told_before_it_broke_off_is_kept_and_the_rest_is_missed(
+    how: str,
+) -> None:
+    uploads = some_uploads()
+    page = sorted(uploads.held[NODES[0]], key=lambda held: held.bundle_id)
+    client: Any = Answers([page, page] if how == "goes round" else [page], then=NodeUnreachable(""))
+    findings = Findings()
+    evidence = Evidence(findings)
+    nodes = {NodeId("n"): "http://n"}
+    lines: list[str] = []
+    await ask_nodes(client, nodes, evidence, findings, checks_data=False, report=lines.append)
+
+    assert evidence.counts == {NodeId("n"): len(page)}
+    assert findings.counts == {"node_silent": 1}
+    assert lines == [f"node n: {len(page)} records"]
