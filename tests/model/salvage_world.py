@@ -80,10 +80,11 @@ async def salvage(
     *,
     source: RecordSource | None = None,
     clock: Clock = LATE,
+    database: MemoryDatabase | None = None,
     **options: Any,
 ) -> Told:
-    """Salvage into an empty database in memory, to the end."""
-    told = Told()
+    """Salvage into a database in memory, an empty one if none is given, to the end."""
+    told = Told(database or MemoryDatabase())
     findings = Findings(lambda line: told.lines.append(orjson.loads(line)))
     evidence = Evidence(findings)
     for node_id, bundles in held.items():

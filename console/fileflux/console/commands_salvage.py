@@ -200,9 +200,18 @@ async def _gather(
     checks = question.checks_data
     for dataset in datasets:
         await read_directory(dataset, evidence, findings, checks_data=checks, report=_say)
-    client = NodeClient(found.cluster_secret.encode(), SystemClock())
+    clock = SystemClock()
+    client = NodeClient(found.cluster_secret.encode(), clock)
     try:
-        await ask_nodes(client, question.nodes, evidence, findings, checks_data=checks, report=_say)
+        await ask_nodes(
+            client,
+            question.nodes,
+            evidence,
+            findings,
+            checks_data=checks,
+            clock=clock,
+            report=_say,
+        )
     finally:
         await client.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from fileflux.core.bundle_view import BundleIndexView
+from fileflux.core.clock import Clock
 from fileflux.core.errors import Corrupt, NoSuchBundle, Unavailable
 from fileflux.core.ids import BundleId, NodeId
 from fileflux.core.node_client import NodeClient
@@ -17,6 +18,8 @@ from fileflux.metadata.salvage_findings import Findings
 from fileflux.storage_node.dead_dataset import DeadDataset, open_dead_dataset
 
 READ_AT_ONCE: Final = 500
+ATTEMPTS: Final = 5
+PAUSE_S: Final = 1.0
 Report = Callable[[str], None]
 
 
@@ -53,13 +56,14 @@ async def ask_nodes(
     findings: Findings,
     *,
     checks_data: bool,
+    clock: Clock,
     report: Report,
 ) -> None:
     """Take in what each node says that it holds. One that stops answering is told."""
     for node_id, url in nodes.items():
         count, after = 0, None
         try:
-            while page := await client.records(url, after, RECORDS_PAGE_MAX):
+            while page := await _page(client, url, after, clock):
                 after = _end_of(page, after)
                 for one in page:
                     evidence.add(node_id, await _checked(client, url, one) if checks_data else one)
@@ -67,6 +71,18 @@ async def ask_nodes(
         except Unavailable as error:
             findings.note("node_silent", node=node_id, why=str(error))
         report(f"node {node_id}: {count} records")
+
+
+async def _page(
+    client: NodeClient, url: str, after: BundleId | None, clock: Clock
+) -> list[HeldBundle]:
+    """Ask for a page, more than once: what one node alone has is lost with its answer."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await client.records(url, after, RECORDS_PAGE_MAX)
+        except Unavailable:
+            await clock.sleep(PAUSE_S)
+    return await client.records(url, after, RECORDS_PAGE_MAX)
 
 
 def _some(held: Iterator[HeldBundle]) -> list[HeldBundle]:

@@ -8,6 +8,7 @@ first of these records says that it is a salvage, and what it could not know.
 Everything that the nodes said is in memory: about 2 KB an upload.
 """
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -40,7 +41,7 @@ from fileflux.metadata.salvage_changes import (
 )
 from fileflux.metadata.salvage_evidence import Evidence
 from fileflux.metadata.salvage_findings import UNKNOWABLE, Findings
-from fileflux.metadata.salvage_plan import Known, Plan, make_plan, newer_uploads
+from fileflux.metadata.salvage_plan import Known, NewBucket, Plan, Write, make_plan, newer_uploads
 from fileflux.metadata.salvage_uploads import FoundUpload, found_uploads
 
 ROWS_PER_LOAD: Final = 200
@@ -129,8 +130,9 @@ class Salvage:
     ) -> Known:
         known = Known()
         if source is not None:
-            listening = _Listening(source, known, {upload.upload_id for upload in uploads})
-            run = Rebuild(listening, self._target, clock=self._clock, until=self._options.until)
+            until = self._options.until
+            listening = _Listening(source, until, known, {upload.upload_id for upload in uploads})
+            run = Rebuild(listening, self._target, clock=self._clock, until=until)
             done.replayed = (await run.run()).records
             known.end_us = await self._target.last_stamp()
         return known
@@ -160,17 +162,19 @@ class Salvage:
         await writing.add([self._announcement(done, max(known.end_us, first_us))])
         if await self._reader.find_user(owner.name) is None:
             await self._decide(writing, [owner_step(owner, first_us)])
-        buckets = sorted(plan.buckets, key=lambda bucket: bucket.created_us)
-        await self._decide(writing, [bucket_step(bucket, owner) for bucket in buckets])
-        for writes in _batches(iter(plan.writes)):
-            await self._decide(writing, [maker.step(write) for write in writes])
+            await writing.flush()  # Its buckets read it.
+        for buckets, writes in _timeline(plan):
+            await self._decide(writing, [bucket_step(bucket, owner) for bucket in buckets])
+            if buckets:
+                await writing.flush()  # Their uploads read them.
+            for some in _batches(iter(writes)):
+                await self._decide(writing, [maker.step(write) for write in some])
         await writing.flush()
 
     async def _decide(self, writing: "_Writing", steps: Sequence[Step]) -> None:
         """Decide steps that do not touch each other's rows, each as of its own time."""
         if not steps:
             return
-        await writing.flush()  # Buckets and owner that they need are in it.
         rows = await self._load(footprint([change for step in steps for change in step.changes]))
         for step in steps:
             at_us = max(step.at_us, writing.stamp + 1)
@@ -284,8 +288,12 @@ class _Writing:
 class _Listening:
     """A record source that notes, on the way, what of the nodes' uploads the stream names."""
 
-    def __init__(self, source: RecordSource, known: Known, wanted: set[UploadId]) -> None:
+    def __init__(
+        self, source: RecordSource, until: Until, known: Known, wanted: set[UploadId]
+    ) -> None:
         self._source = source
+        self._until = until
+        self._is_beyond = False  # A rebuild reads a little further than it replays.
         self._known = known
         self._wanted = wanted
 
@@ -300,6 +308,9 @@ class _Listening:
 
     def _hear(self, record: NumberedRecord) -> None:
         data: Any = data_of(record)
+        self._is_beyond |= self._until.is_beyond(record.position, data["stamp"])
+        if self._is_beyond:
+            return
         if data["operation"] in _UPLOADS:
             name = orjson.loads(record.payload)["id"]
             upload_id = UploadId(bytes.fromhex(name.partition("-")[0]))
@@ -340,6 +351,23 @@ def _count(
                 wanted = maker.wanted(upload.said.storage_class, len(nodes))
                 if len(nodes) < wanted:
                     findings.note("too_few_replicas", bundle=bundle_id, nodes=nodes, wanted=wanted)
+
+
+def _timeline(plan: Plan) -> Iterator[tuple[list[NewBucket], list[Write]]]:
+    """Yield buckets, and the writes that come before the next bucket: all in order of time."""
+    buckets = sorted(plan.buckets, key=lambda bucket: bucket.created_us)
+    borders = [bucket.created_us for bucket in buckets]
+    runs: list[list[Write]] = [[] for _ in range(len(buckets) + 1)]
+    for write in plan.writes:
+        runs[bisect_right(borders, write.order[0])].append(write)
+    yield [], runs[0]
+    waiting: list[NewBucket] = []
+    for bucket, writes in zip(buckets, runs[1:], strict=True):
+        waiting.append(bucket)
+        if writes:
+            yield waiting, writes
+            waiting = []
+    yield waiting, []
 
 
 def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:

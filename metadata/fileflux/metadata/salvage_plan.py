@@ -8,7 +8,7 @@ deleted since. An upload in parts is taken for completed when its parts look lik
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -65,12 +65,15 @@ class SalvagedMultipart:
     order: tuple[int, int, bytes]
 
 
+Write = FoundUpload | SalvagedMultipart
+
+
 @dataclass(slots=True)
 class Plan:
     """`writes`: in the order of their time."""
 
     buckets: list[NewBucket] = field(default_factory=list)
-    writes: list[FoundUpload | SalvagedMultipart] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
 
 
 def newer_uploads(
@@ -98,7 +101,7 @@ def make_plan(
     """
     plan = Plan()
     kept = _in_buckets(uploads, known, plan, findings)
-    keys: dict[ObjectKey, list[FoundUpload | SalvagedMultipart]] = {}
+    keys: dict[ObjectKey, list[Write]] = {}
     parts: dict[UploadId, list[FoundUpload]] = {}
     for upload in kept:
         if upload.meta.multipart_id is not None:
@@ -142,13 +145,16 @@ def _in_buckets(
         owned[names[bucket_id]] = bucket_id
         there[bucket_id] = names[bucket_id]
     kept = []
+    taken = set(known.bucket_names.values())
     for upload in uploads:
         if there.get(upload.meta.bucket_id) == upload.meta.bucket:
             kept.append(upload)
-        elif upload.meta.bucket == names[upload.meta.bucket_id]:
+        elif upload.meta.bucket != names[upload.meta.bucket_id]:
+            _note(findings, "upload_conflict", upload)
+        elif upload.meta.bucket_id in known.bucket_gone or upload.meta.bucket not in taken:
             _note(findings, "bucket_gone", upload)
         else:
-            _note(findings, "upload_conflict", upload)
+            _note(findings, "bucket_taken", upload)
     plan.buckets = _new_buckets(kept, known)
     return kept
 
@@ -187,12 +193,10 @@ def _new_buckets(uploads: Sequence[FoundUpload], known: Known) -> list[NewBucket
 # --- keys -------------------------------------------------------------------------------------
 
 
-def _winner(
-    candidates: list[FoundUpload | SalvagedMultipart], stored: ObjectRow | None, findings: Findings
-) -> FoundUpload | SalvagedMultipart | None:
+def _winner(candidates: list[Write], stored: ObjectRow | None, findings: Findings) -> Write | None:
     """Return the last of a key's writes that applies, None if what is stored is newer."""
     candidates.sort(key=lambda write: write.order)
-    winner: FoundUpload | SalvagedMultipart | None = None
+    winner: Write | None = None
     etag, since_us = (None, 0) if stored is None else (stored.etag, stored.row_stamp)
     lost: FoundUpload | None = None
     for write in candidates:
@@ -221,13 +225,13 @@ def _lost_a_race(record: UploadRecord, etag: str | None, since_us: int) -> bool:
     return not was_seen_before and condition_refusal(etag, record.conditions) is not None
 
 
-def _etag(write: FoundUpload | SalvagedMultipart) -> str:
+def _etag(write: Write) -> str:
     if isinstance(write, SalvagedMultipart):
         return etag_of_etags([etag for _, etag in write.listed])
     return write.said.etag
 
 
-def _some_upload(write: FoundUpload | SalvagedMultipart) -> FoundUpload:
+def _some_upload(write: Write) -> FoundUpload:
     return write if isinstance(write, FoundUpload) else write.parts[0]
 
 
@@ -245,11 +249,7 @@ def _multipart(
     upload = known.uploads.get(multipart_id)
     if upload is not None and upload.state != "open":
         return None
-    first = found[0].meta
-    same = [p for p in found if (p.meta.bucket_id, p.meta.key) == (first.bucket_id, first.key)]
-    if len(same) < len(found):
-        _note(findings, "upload_conflict", found[0])
-        return None
+    found = _of_one_key(found, findings)
     stored = known.parts.get(multipart_id, {})
     latest = _latest_parts(found, stored)
     parts = tuple(latest[number] for number in sorted(latest))
@@ -259,6 +259,19 @@ def _multipart(
     _note(findings, "multipart_assumed" if listed else "multipart_open", parts[0])
     order = max(part.order for part in parts)
     return SalvagedMultipart(multipart_id, parts, listed, upload is None, order)
+
+
+def _of_one_key(parts: list[FoundUpload], findings: Findings) -> list[FoundUpload]:
+    """Return the parts of the key that most of them name; none if as many name another one."""
+    named: dict[ObjectKey, list[FoundUpload]] = {}
+    for part in parts:
+        named.setdefault((part.meta.bucket_id, part.meta.key), []).append(part)
+    most, *others = sorted(named.values(), key=lambda same: -len(same))
+    if not others:
+        return most
+    for same in others:
+        _note(findings, "upload_conflict", same[0])
+    return [] if len(others[0]) == len(most) else most
 
 
 def _latest_parts(
@@ -282,11 +295,25 @@ def _listed(
     for number, part in latest.items():
         sizes[number] = (part.said.size, part.said.etag)
     numbers = sorted(sizes)
-    lost = {part.meta.part_number for part in found if not part.is_whole} - sizes.keys()
-    is_whole = not lost and numbers == list(range(1, len(numbers) + 1))
+    is_whole = not _lost_parts(found, sizes.keys()) and numbers == list(range(1, len(numbers) + 1))
     if not is_whole or any(sizes[number][0] < PART_SIZE_BYTES_MIN for number in numbers[:-1]):
         return ()
     return tuple((number, sizes[number][1]) for number in numbers)
+
+
+def _lost_parts(found: Iterable[FoundUpload], there: Collection[int]) -> set[int]:
+    """Return the numbers whose latest sealed part is not whole, and those that have none at all.
+
+    An older one in its place would make an object that never was.
+    """
+    lost = set()
+    for part in sorted(found, key=lambda part: part.order):
+        number = part.meta.part_number
+        if part.is_whole:
+            lost.discard(number)
+        elif part.record is not None or number not in there:
+            lost.add(number)
+    return lost
 
 
 def _note(findings: Findings, kind: str, upload: FoundUpload) -> None:

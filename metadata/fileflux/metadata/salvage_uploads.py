@@ -74,24 +74,28 @@ def found_uploads(bundles: Bundles, findings: Findings, *, now_us: int) -> list[
 
 
 def _joined(places: list[Place], bundles: Bundles, findings: Findings) -> FoundUpload | None:
-    metas = [_meta_at(place, bundles) for place in places]
-    records = [meta for meta in metas if meta.record is not None]
-    if len(set(map(_whose, metas))) > 1 or len(records) > 1:
-        ids = sorted({bundle_id.hex() for bundle_id, _ in places})
-        findings.note("upload_conflict", upload=metas[0].upload_id, bundles=ids)
+    """Return what the chunks of one upload id are together. None: a record that cannot be one."""
+    metas = {place: _meta_at(place, bundles) for place in places}
+    records = [place for place in places if metas[place].record is not None]
+    if len(records) > 1 or (not records and len(set(map(_whose, metas.values()))) > 1):
+        _tell_conflict(metas[places[0]], places, findings)
         return None
-    meta = records[0] if records else metas[0]
-    created_us = max(bundles[bundle_id].header.created_us for bundle_id, _ in places)
-    at_us = 0 if meta.record is None else meta.record.at_us
-    manifest = None
-    if meta.record is not None:
-        last = places[metas.index(meta)]
-        manifest = _whole_manifest(meta, meta.record, last, bundles, findings)
+    last = records[0] if records else places[0]
+    meta = metas[last]
+    ours = [place for place in places if _whose(metas[place]) == _whose(meta)]
+    others = [place for place in places if _whose(metas[place]) != _whose(meta)]
+    if others:
+        _tell_conflict(meta, others, findings)
+    record, manifest = meta.record, None
+    if record is not None:
+        manifest = _whole_manifest(meta, record, last, bundles, findings)
         if manifest is _WRONG:
             return None
     if manifest is None:
-        _tell_incomplete(meta, places, findings)
-    return FoundUpload(meta, meta.record, manifest, (created_us, at_us, meta.upload_id))
+        _tell_incomplete(meta, ours, findings)
+    created_us = max(bundles[bundle_id].header.created_us for bundle_id, _ in ours)
+    at_us = 0 if record is None else record.at_us
+    return FoundUpload(meta, record, manifest, (created_us, at_us, meta.upload_id))
 
 
 _WRONG: Final = Manifest()
@@ -132,9 +136,15 @@ def _holds(chunk: Chunk, number: int, meta: ChunkMeta, bundles: Bundles) -> bool
         found is not None
         and found.meta is not None
         and found.meta.upload_id == meta.upload_id
+        and _whose(found.meta) == _whose(meta)
         and found.meta.chunk_number == number
         and (chunk.start, chunk.size) == (0, found.length)
     )
+
+
+def _tell_conflict(meta: ChunkMeta, places: Iterable[Place], findings: Findings) -> None:
+    ids = sorted({bundle_id.hex() for bundle_id, _ in places})
+    findings.note("upload_conflict", upload=meta.upload_id, key=key_text(meta.key), bundles=ids)
 
 
 def _tell_incomplete(meta: ChunkMeta, places: Iterable[Place], findings: Findings) -> None:

@@ -58,6 +58,8 @@ WHOLE_BYTES_MAX: Final = 256 * KIB
 """Up to here an answer is one read and one message; beyond, pieces of 1 MiB."""
 PIECE_BYTES: Final = MIB
 SEND_DEADLINE_S: Final = 30.0
+RECORDS_TIME_S: Final = 3.0
+"""A page of records ends then, whatever it has: whoever asked waits, and disks may be slow."""
 BUNDLES_PREFIX: Final = "/v1/bundles/"
 
 Headers = list[tuple[bytes, bytes]]
@@ -202,9 +204,10 @@ class NodeApp:
         after = BundleId(parse_id(query["after"])) if query.get("after") else None
         limit = max(1, min(int(query.get("limit", RECORDS_PAGE_MAX)), RECORDS_PAGE_MAX))
         page = bytearray()
+        until_s = self._clock.monotonic_s() + RECORDS_TIME_S
         for item in await self._store.inventory(after, limit):
             page += encode_record(item.bundle_id, await self._record(item.bundle_id))
-            if len(page) >= RECORDS_PAGE_BYTES:
+            if len(page) >= RECORDS_PAGE_BYTES or self._clock.monotonic_s() > until_s:
                 break
         return _Answer(200, [self._epoch_header], bytes(page))
 

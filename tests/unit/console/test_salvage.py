@@ -11,8 +11,8 @@ from tests.model.salvage_bundles import NODES, Uploads, index_of
 from typer.testing import CliRunner, Result
 
 from fileflux.console.cli import app
-from fileflux.console.salvage_nodes import ask_nodes
-from fileflux.core.clock import SystemClock
+from fileflux.console.salvage_nodes import PAUSE_S, ask_nodes
+from fileflux.core.clock import ManualClock, SystemClock
 from fileflux.core.errors import NodeUnreachable
 from fileflux.core.ids import BundleId, NodeId
 from fileflux.core.node_records import HeldBundle
@@ -113,14 +113,35 @@ def test_an_archive_that_nobody_named_is_asked_for(tmp_path: Path) -> None:
     assert "set FILEFLUX_ARCHIVE_URL" in answer.stderr
 
 
+async def test_a_node_that_misses_an_answer_is_asked_again() -> None:
+    uploads = some_uploads()
+    page = sorted(uploads.held[NODES[0]], key=lambda held: held.bundle_id)
+    client: Any = Answers([page], misses=3)
+    findings = Findings()
+    evidence = Evidence(findings)
+    nodes, clock = {NodeId("n"): "http://n"}, ManualClock()
+    await ask_nodes(
+        client, nodes, evidence, findings, checks_data=False, clock=clock, report=lambda _: None
+    )
+
+    assert (evidence.counts, findings.counts) == ({NodeId("n"): len(page)}, {})
+    assert clock.monotonic_s() == 3 * PAUSE_S
+
+
 class Answers:
     """Stands for the client of nodes: gives pages, then breaks off or goes round."""
 
-    def __init__(self, pages: list[list[HeldBundle]], *, then: Exception | None = None) -> None:
+    def __init__(
+        self, pages: list[list[HeldBundle]], *, then: Exception | None = None, misses: int = 0
+    ) -> None:
         self._pages = pages
         self._then = then
+        self._misses = misses
 
     async def records(self, _url: str, _after: BundleId | None, _limit: int) -> list[HeldBundle]:
+        if self._misses:
+            self._misses -= 1
+            raise NodeUnreachable("not now")
         if not self._pages and self._then is not None:
             raise self._then
         return self._pages.pop(0) if self._pages else []
@@ -137,7 +158,15 @@ async def test_what_a_node_told_before_it_broke_off_is_kept_and_the_rest_is_miss
     evidence = Evidence(findings)
     nodes = {NodeId("n"): "http://n"}
     lines: list[str] = []
-    await ask_nodes(client, nodes, evidence, findings, checks_data=False, report=lines.append)
+    await ask_nodes(
+        client,
+        nodes,
+        evidence,
+        findings,
+        checks_data=False,
+        clock=ManualClock(),
+        report=lines.append,
+    )
 
     assert evidence.counts == {NodeId("n"): len(page)}
     assert findings.counts == {"node_silent": 1}

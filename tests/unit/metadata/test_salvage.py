@@ -9,22 +9,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.model.rebuild_world import GivenRecords, audited, rebuild, records_of
 from tests.model.salvage_bundles import (
+    AT_US,
     NODES,
     PHOTOS,
     SECOND_US,
     Uploads,
     index_of,
 )
-from tests.model.salvage_world import Told, salvage, without
+from tests.model.salvage_world import LATE, Told, salvage, without
 
 from fileflux.core.bundle_records import MultipartRecord
 from fileflux.core.clock import ManualClock
 from fileflux.core.ids import BucketId, BundleId, UploadId
 from fileflux.core.model import Chunk, Manifest, ObjectMeta, WriteConditions
 from fileflux.core.node_records import HeldBundle
-from fileflux.metadata.chain import ChainState, verify_chain
+from fileflux.metadata.chain import ChainState, NumberedRecord, verify_chain
 from fileflux.metadata.memory import MemoryDatabase
-from fileflux.metadata.rebuild_target import RebuildRefused
+from fileflux.metadata.memory_reader import MemoryReader
+from fileflux.metadata.rebuild import Rebuild, Until
+from fileflux.metadata.rebuild_target import RebuildRefused, RebuildTarget
+from fileflux.metadata.replay_batch import data_of
 
 KEYS = [b"a", b"b", b"c", b"d", "ä".encode()]
 
@@ -166,6 +170,120 @@ async def test_of_two_contents_of_one_id_on_as_many_nodes_neither_is_believed() 
     assert set(told.objects()) == {(PHOTOS, b"other")}
     (line,) = [one for one in told.lines if one["finding"] == "bundle_conflict"]
     assert (line["versions"], line["believed"]) == ([[NODES[0]], [NODES[2]]], None)
+
+
+async def test_a_forged_chunk_takes_no_object_away_that_its_own_record_makes_whole() -> None:
+    uploads = Uploads()
+    first, _ = uploads.put_large(b"a", b"two ", b"pieces")
+    named = index_of(uploads.raw[first])
+    upload_id = named.meta(named.chunk(0)).upload_id
+    forged = replace(uploads.meta(b"b"), upload_id=upload_id, chunk_number=5)
+    uploads.store([(forged, b"forged")])
+    told = await salvage(uploads.held)
+
+    assert bytes_of(uploads, told) == {(PHOTOS, b"a"): b"two pieces"}
+    assert told.found["upload_conflict"] == 1
+
+
+async def test_a_forged_part_takes_no_multipart_upload_away() -> None:
+    uploads = Uploads()
+    multipart = UploadId(b"multipart upload")
+    for number, size in ((1, 5 << 20), (2, 7)):
+        uploads.put_large(b"big", bytes(size), multipart_id=multipart, part_number=number)
+    uploads.put_large(b"other", b"x", multipart_id=multipart, part_number=3)
+    told = await salvage(uploads.held)
+
+    assert {key: row.size for (_, key), row in told.objects().items()} == {b"big": (5 << 20) + 7}
+    assert told.found["upload_conflict"] == 1
+
+
+async def test_no_object_is_assembled_from_a_former_part_in_place_of_a_lost_one() -> None:
+    uploads = Uploads()
+    multipart: dict[str, Any] = {"multipart_id": UploadId(b"multipart upload"), "part_number": 1}
+    uploads.put_large(b"big", b"former", **multipart)
+    first, _ = uploads.put_large(b"big", b"lat", b"est", **multipart)
+    told = await salvage(without(uploads.held, *((node, first) for node in NODES)))
+
+    assert told.objects() == {}
+    assert (told.found["multipart_open"], told.found["upload_incomplete"]) == (1, 1)
+
+
+async def test_records_of_several_buckets_follow_each_other_in_time_and_keep_their_times() -> None:
+    uploads = Uploads()
+    later = BucketId(b"later".ljust(16, b"."))
+    for key in (b"a", b"b"):
+        uploads.put((key, b"x"))
+        uploads.now_us += 3_600 * SECOND_US
+        uploads.put_large(key, b"x", bucket_id=later, bucket="later")
+    told = await salvage(uploads.held)
+    stamps = [data_of(record)["stamp"] for record in await records_of(told.reader)]
+
+    assert stamps == sorted(set(stamps))
+    rows = told.objects()
+    hours = [
+        (rows[place].stamp - AT_US) // (3_600 * SECOND_US)
+        for place in ((PHOTOS, b"a"), (later, b"a"), (PHOTOS, b"b"), (later, b"b"))
+    ]
+    assert hours == [0, 1, 1, 2]
+
+
+# --- behind an audit stream -----------------------------------------------------------------------
+
+
+async def stream_of(uploads: Uploads) -> list[NumberedRecord]:
+    """Return the audit stream of a store that has exactly these uploads."""
+    return await records_of((await salvage(uploads.held)).reader)
+
+
+async def test_what_stands_behind_until_is_taken_from_the_nodes() -> None:
+    """A rebuild reads further than it replays: what it only read is not known."""
+    uploads = Uploads()
+    uploads.put((b"a", b"x"))
+    uploads.put((b"b", b"y"))
+    stream = await stream_of(uploads)
+    until = Until(position=len(stream) - 1)
+    told = await salvage(uploads.held, source=GivenRecords(stream), until=until)
+
+    assert bytes_of(uploads, told) == uploads.current
+    assert (told.done.replayed, told.done.objects) == (len(stream) - 1, 1)
+
+
+async def test_what_the_stream_should_name_and_does_not_is_left_out() -> None:
+    uploads = Uploads()
+    uploads.put((b"a", b"x"))
+    uploads.now_us += 2 * 3_600 * SECOND_US
+    uploads.put((b"b", b"y"))
+    stream = await stream_of(uploads)
+    uploads.now_us -= 2 * 3_600 * SECOND_US
+    uploads.put((b"refused", b"z"))
+    told = await salvage(uploads.held, source=GivenRecords(stream))
+
+    assert {key for _, key in told.objects()} == {b"a", b"b"}
+    assert told.found["not_in_stream"] == 1
+
+
+async def test_a_bucket_whose_name_the_stream_gives_to_another_is_told() -> None:
+    uploads = Uploads()
+    uploads.put((b"a", b"x"))
+    stream = await stream_of(uploads)
+    uploads.put_large(b"b", b"y", bucket_id=BucketId(b"again".ljust(16, b".")))
+    told = await salvage(uploads.held, source=GivenRecords(stream))
+
+    assert set(told.objects()) == {(PHOTOS, b"a")}
+    assert told.found["bucket_taken"] == 1
+
+
+async def test_a_salvage_that_ended_early_is_not_gone_on_with() -> None:
+    uploads = Uploads()
+    uploads.put((b"a", b"x"))
+    stream = await stream_of(uploads)
+    target = RebuildTarget(database := MemoryDatabase(), MemoryReader(database))
+    await Rebuild(GivenRecords(stream), target, clock=LATE).run()
+    with pytest.raises(RebuildRefused, match="ended early: give an empty one"):
+        await salvage(uploads.held, database=database)
+
+
+# --- more of what is forged -----------------------------------------------------------------------
 
 
 async def test_chunks_of_one_upload_that_name_two_keys_are_left_out() -> None:
