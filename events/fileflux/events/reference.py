@@ -102,15 +102,21 @@ def _record(title: str, record: Any) -> Iterator[str]:
     yield "|---|---|---|"
     hints = typing.get_type_hints(record)
     for field in dataclasses.fields(record):
-        yield f"| `{field.name}` | {_type_name(hints[field.name])} | {_default(field)} |"
+        yield f"| `{field.name}` | {type_name(hints[field.name])} | {_default(field)} |"
     yield ""
+
+
+def described(record: type) -> str:
+    """Return the first paragraph of what a record's class says, in one line."""
+    return " ".join((record.__doc__ or "").split("\n\n")[0].split())
 
 
 def _unwrapped(doc: str) -> list[str]:
     return [re.sub(r"^    ", "", line) for line in doc.strip().splitlines()]
 
 
-def _type_name(kind: Any) -> str:
+def type_name(kind: Any) -> str:
+    """Return a type as a reader of the page writes it."""
     if isinstance(kind, typing.NewType | type) and not typing.get_args(kind):
         return kind.__name__
     text = re.sub(r"\b[a-z_]+(\.[a-z_]+)*\.", "", str(kind))

@@ -149,7 +149,8 @@ def _is_union(kind: Any) -> bool:
     return typing.get_origin(kind) in (typing.Union, types.UnionType)
 
 
-def _fields(record: Any) -> tuple[list[str], list[Any]]:
+def fields_of(record: Any) -> tuple[list[str], list[Any]]:
+    """Return a record's fields in their order on the wire, and their types."""
     hints = typing.get_type_hints(record)
     names = [field.name for field in dataclasses.fields(record)]
     return names, [hints[name] for name in names]
@@ -159,7 +160,7 @@ def _fields(record: Any) -> tuple[list[str], list[Any]]:
 
 
 def _record_encoder(record: Any) -> Encoder:
-    names, kinds = _fields(record)
+    names, kinds = fields_of(record)
     if len(names) < 2:
         return lambda value: tuple(getattr(value, name) for name in names)
     read = attrgetter(*names)
@@ -223,7 +224,7 @@ def _record_decoder(record: Any) -> Decoder:
     Slots are filled directly: the frozen `__init__` takes 2.5 times as long.
     """
     assert not hasattr(record, "__post_init__"), record
-    names, kinds = _fields(record)
+    names, kinds = fields_of(record)
     count, required = len(names), _required_count(record)
     decoders = [decoder_for(kind) for kind in kinds]
     deep = [(at, decoders[at]) for at, kind in enumerate(kinds) if not _is_told_by_type(kind)]

@@ -17,12 +17,12 @@ from fileflux.metadata.chain import NumberedRecord
 
 NUMBERS: Final = ("position", "stream", "sequence", "prevhash")
 _SEQUENCE: Final = f'","sequence":"%0{NUMBER_DIGITS}d","prevhash":"'
-_FACTS_KEPT: Final = (
+FACTS_KEPT: Final = (
     "outcome", "version", "size", "etag", "checksums", "checksum_type", "detail", "class", "async",
     "multipart", "part", "parts", "owner", "entries",
 )  # fmt: skip
 """What a tenant may know of a change in its own bucket."""
-_ACTOR_SHOWN: Final = ("user_id", "user_name")
+ACTOR_SHOWN: Final = ("user_id", "user_name")
 """What a tenant may know of others who changed its bucket."""
 
 
@@ -44,7 +44,7 @@ def structured_for(user_id: str, opened: OpenedRecord) -> bytes:
     """Return the line that a tenant sees of an event of its own bucket. `user_id`: hexadecimal."""
     event, data = opened.event, opened.data
     is_own = data["actor"].get("user_id") == user_id
-    facts = {name: data["facts"][name] for name in _FACTS_KEPT if name in data["facts"]}
+    facts = {name: data["facts"][name] for name in FACTS_KEPT if name in data["facts"]}
     if is_own and "source" in data["facts"]:
         facts["source"] = data["facts"]["source"]  # Else it may be a bucket of somebody else.
     shown: dict[str, Any] = {
@@ -64,4 +64,4 @@ _REPLACED: Final = frozenset({"actor", "facts", "effects", "stamp"})
 
 
 def _shown_actor(actor: dict[str, Any]) -> dict[str, Any]:
-    return {name: actor[name] for name in _ACTOR_SHOWN if name in actor}
+    return {name: actor[name] for name in ACTOR_SHOWN if name in actor}

@@ -29,7 +29,9 @@ SYSTEM_STREAM: Final = BucketId(bytes(ID_SIZE_BYTES))
 
 SALVAGE: Final = "Salvage"
 """No change: what stands behind it was read from the nodes (`salvage.py`)."""
-_EVENT_TYPES: Final = {
+TYPE_PREFIX: Final = "fileflux."
+REFUSED_TYPE: Final = "object.refused"
+EVENT_TYPES: Final = {
     "PutObject": "object.created",
     "CopyObject": "object.copied",
     "DeleteObject": "object.deleted",
@@ -81,7 +83,7 @@ def event_id(record: AuditRecord) -> str:
 def event_type(record: AuditRecord) -> str:
     """Return the CloudEvent's type. Only an asynchronous upload is recorded when refused."""
     refused = record.facts.get("outcome", OK) != OK
-    return "fileflux." + ("object.refused" if refused else _EVENT_TYPES[record.operation])
+    return TYPE_PREFIX + (REFUSED_TYPE if refused else EVENT_TYPES[record.operation])
 
 
 def _time_text(at_us: int) -> str:

@@ -8,10 +8,12 @@ import pytest
 from tests.model.asgi_client import exchange
 from tests.model.s3_caller import Caller, plain
 from tests.model.s3_world import ALICE, BOB, LANES, ROOT, S3World, User, open_s3_world
+from tests.model.schema_check import found_wrong, problems
 from tests.security.signing import NOW_S
 
 from fileflux.core.changes import ConfigureBucket
 from fileflux.events.topics import ACCESS
+from fileflux.ingest.access_schema import access_headers
 
 
 @pytest.fixture
@@ -38,6 +40,10 @@ async def world() -> AsyncIterator[S3World]:
 def records(world: S3World) -> list[dict[str, Any]]:
     """What was recorded, each with its CloudEvent attributes as `ce_…`."""
     found = [one for lane in range(LANES) for one in world.broker.records(ACCESS, lane)]
+    for one in found:
+        headers = {name: value.decode() for name, value in one.headers}
+        assert problems("access-record", one.value) == [], "as the published schema says"
+        assert found_wrong(access_headers(), headers) == []
     return [
         {**json.loads(one.value), **{name: value.decode() for name, value in one.headers}}
         for one in found
