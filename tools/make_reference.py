@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import fileflux.console.asyncapi as asyncapi
+import fileflux.console.event_schemas as schemas
 import fileflux.console.metrics_reference as metrics
 import fileflux.console.settings_reference as settings
 import fileflux.events.reference as events
@@ -15,10 +17,12 @@ import fileflux.ingest.s3_reference as s3
 
 REFERENCE: Final = Path(__file__).parents[1] / "docs" / "reference"
 PAGES: Final[dict[str, Callable[[], str]]] = {
+    "asyncapi.json": asyncapi.render,
     "events.md": events.render,
     "metrics.md": metrics.render,
     "s3.md": s3.render,
     "settings.md": settings.render,
+    **{f"schemas/{name}": text for name, text in schemas.files().items()},
 }
 
 
