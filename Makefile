@@ -157,6 +157,10 @@ docs: setup ## Make the reference pages from the code; check links and spelling
 	.venv/bin/codespell docs README.md ARCHITECTURE.md CONTRIBUTING.md GLOSSARY.md
 	$(PYTEST) tests/tidy
 
+.PHONY: release-schemas
+release-schemas: setup ## Keep today's schemas as released (schemas/v1); refuses a broken promise
+	$(RUN) -m tools.release_schemas
+
 .PHONY: clean
 clean: ## Remove environments and caches, keep data
 	rm -rf .venv .venv-clients .venv-go .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
