@@ -1,0 +1,127 @@
+"""The thumbnailer that people copy: once per version, never of its own, bad files passed over."""
+
+import io
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from PIL import Image
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def example() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "examples/thumbnailer.py"))
+
+
+class Objects:
+    """Two buckets in memory, by the calls of boto3's client that the example makes."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, str], tuple[bytes, str, dict[str, str]]] = {}
+        self.puts = 0
+
+    def put_object(
+        self, *, Bucket: str, Key: str, Body: bytes, Metadata: dict[str, str], **_: Any
+    ) -> None:
+        self.puts += 1
+        self.held[Bucket, Key] = Body, f"etag-{len(Body)}", Metadata
+
+    def get_object(self, *, Bucket: str, Key: str, IfMatch: str) -> dict[str, Any]:
+        body, etag, metadata = self._found(Bucket, Key)
+        if IfMatch != f'"{etag}"':
+            raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "GetObject")
+        return {"Body": io.BytesIO(body), "Metadata": metadata}
+
+    def head_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
+        return {"Metadata": self._found(Bucket, Key)[2]}
+
+    def delete_object(self, *, Bucket: str, Key: str) -> None:
+        self.held.pop((Bucket, Key), None)
+
+    def _found(self, bucket: str, key: str) -> tuple[bytes, str, dict[str, str]]:
+        if (bucket, key) not in self.held:
+            raise ClientError({"Error": {"Code": "404"}}, "HeadObject")
+        return self.held[bucket, key]
+
+
+def picture(size: tuple[int, int] = (400, 300)) -> bytes:
+    made = io.BytesIO()
+    Image.new("RGB", size, "red").save(made, "PNG")
+    return made.getvalue()
+
+
+class Bench:
+    """A thumbnailer on two buckets, and events as the stream has them."""
+
+    def __init__(self, example: dict[str, Any]) -> None:
+        self.s3 = Objects()
+        self.work = example["Thumbnailer"](self.s3, "photos", "small")
+
+    def store(self, key: str, body: bytes, version: str, bucket: str = "photos") -> dict[str, Any]:
+        self.s3.held[bucket, key] = body, f"etag-{len(body)}", {}
+        facts = {"outcome": "ok", "version": version, "size": len(body)}
+        data = {"bucket": bucket, "key": key, "facts": {**facts, "etag": f"etag-{len(body)}"}}
+        return {"type": "fileflux.object.created", "data": data}
+
+
+@pytest.fixture
+def bench(example: dict[str, Any]) -> Bench:
+    return Bench(example)
+
+
+def test_a_picture_gets_one_thumbnail_however_often_its_event_comes(bench: Bench) -> None:
+    event = bench.store("a.png", picture(), "v1")
+    assert [bench.work.handle(event) for _ in range(3)] == ["made a.png", "had a.png", "had a.png"]
+    assert bench.s3.puts == 1
+    body, _, metadata = bench.s3.held["small", "a.png.jpg"]
+    assert Image.open(io.BytesIO(body)).size == (160, 120)
+    assert metadata == {"thumbnail-of-version": "v1"}
+
+
+def test_a_replaced_picture_gets_the_thumbnail_of_what_is_there(bench: Bench) -> None:
+    first = bench.store("a.png", picture(), "v1")
+    second = bench.store("a.png", picture((300, 400)), "v2")
+    assert bench.work.handle(first) == "replaced since: a.png"
+    assert bench.work.handle(second) == "made a.png"
+    assert bench.s3.held["small", "a.png.jpg"][2] == {"thumbnail-of-version": "v2"}
+
+
+def test_a_removed_picture_takes_its_thumbnail_along(bench: Bench) -> None:
+    event = bench.store("a.png", picture(), "v1")
+    bench.work.handle(event)
+    gone = {"type": "fileflux.object.deleted", "data": event["data"]}
+    assert bench.work.handle(gone) == "removed a.png"
+    assert ("small", "a.png.jpg") not in bench.s3.held
+    del bench.s3.held["photos", "a.png"]
+    assert bench.work.handle(event) == "replaced since: a.png", "an old event comes again"
+
+
+def test_what_it_wrote_itself_is_left_alone(bench: Bench, example: dict[str, Any]) -> None:
+    """Also where two of them write into each other's buckets."""
+    bench.work.handle(bench.store("a.png", picture(), "v1"))
+    body, etag, _ = bench.s3.held["small", "a.png.jpg"]
+    back = example["Thumbnailer"](bench.s3, "small", "photos")
+    facts = {"outcome": "ok", "version": "v9", "size": len(body), "etag": etag}
+    data = {"bucket": "small", "key": "a.png.jpg", "facts": facts}
+    event = {"type": "fileflux.object.created", "data": data}
+    assert bench.work.handle(event) == ""
+    assert back.handle(event) == "is a thumbnail: a.png.jpg"
+    with pytest.raises(SystemExit):
+        example["main"]("photos", "photos")
+
+
+@pytest.mark.parametrize("body", [b"", b"not a picture", picture()[:60]])
+def test_a_bad_file_does_not_stop_the_others(bench: Bench, body: bytes) -> None:
+    assert bench.work.handle(bench.store("bad.png", body, "v1")) == "no picture: bad.png"
+    assert bench.s3.puts == 0
+
+
+def test_what_is_no_picture_of_its_bucket_is_passed_over(bench: Bench) -> None:
+    assert bench.work.handle(bench.store("a.txt", b"x", "v1")) == ""
+    assert bench.work.handle(bench.store("a.png", picture(), "v1", bucket="others")) == ""
+    system = {"type": "fileflux.user.created", "data": {"bucket": "", "facts": {}}}
+    assert bench.work.handle(system) == ""
