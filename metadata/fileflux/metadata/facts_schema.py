@@ -6,7 +6,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-from fileflux.core.changes import Actor
 from fileflux.core.json_schema import (
     Schema,
     array,
@@ -44,8 +43,7 @@ ACTOR_SAYS: Final = {
 
 def actor_schema() -> Schema:
     """Return the schema of who did it."""
-    names = Actor.__dataclass_fields__
-    return record({name: ACTOR_SAYS[name] for name in names}, says="Who did it.")
+    return record(ACTOR_SAYS, says="Who did it.")
 
 
 _STORED: Final[Members] = {

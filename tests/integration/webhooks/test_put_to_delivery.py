@@ -1,8 +1,14 @@
-"""The whole way on a running system: an object is stored, its bucket's webhook is told, signed."""
+"""The whole way on a running system: an object is stored, its bucket's webhook is told, signed.
+
+So are those who read the audit stream: the programs that the how-to shows, beside each other.
+"""
 
 import asyncio
+import io
 import json
 import os
+import runpy
+import shutil
 import subprocess
 import sys
 import time
@@ -11,12 +17,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from PIL import Image
 from tests.bench.signing import Account
 from tests.fault.s3_client import S3Client
+from tests.model.consumer_programs import (
+    EXAMPLES,
+    kcat_lines,
+    python,
+    readers_of_others,
+    running,
+)
+from tests.model.schema_check import found_wrong, problems
 from tests.model.webhook_receiver import VerifyingReceiver, until
 
 from fileflux.console.cluster import Cluster
 from fileflux.console.services import ClusterOptions
+from fileflux.metadata.audit_schema import audit_headers
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -47,10 +64,14 @@ def command(cluster: Cluster, *arguments: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-async def test_a_put_leads_to_a_signed_delivery(cluster: Cluster) -> None:
+def client(cluster: Cluster) -> S3Client:
     credentials = cluster.credentials
     host = cluster.endpoint.partition("//")[2]
-    s3 = S3Client(Account(host, credentials.root_access_key, credentials.root_secret_key))
+    return S3Client(Account(host, credentials.root_access_key, credentials.root_secret_key))
+
+
+async def test_a_put_leads_to_a_signed_delivery(cluster: Cluster) -> None:
+    s3 = client(cluster)
     async with VerifyingReceiver().running() as receiver:
         assert (await s3.request("PUT", "/photos")).status == 200
         made = await asyncio.to_thread(
@@ -72,3 +93,93 @@ async def test_a_put_leads_to_a_signed_delivery(cluster: Cluster) -> None:
         assert {one["status"] for one in attempts["webhooks"]} == {204}
     await s3.close()
     print(f"two objects stored and told in {took_s:.2f} s")
+
+
+def picture() -> bytes:
+    made = io.BytesIO()
+    Image.new("RGB", (400, 300), "red").save(made, "PNG")
+    return made.getvalue()
+
+
+def environment(cluster: Cluster) -> dict[str, str]:
+    """What the how-to tells to export."""
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": cluster.backends.kafka_bootstrap_servers,
+        "AWS_ENDPOINT_URL": cluster.endpoint,
+        "AWS_ACCESS_KEY_ID": cluster.credentials.root_access_key,
+        "AWS_SECRET_ACCESS_KEY": cluster.credentials.root_secret_key,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+async def test_the_consumers_of_the_how_to_follow_what_is_stored(
+    cluster: Cluster, cache_dir: Path, tmp_path: Path
+) -> None:
+    """One of them is killed on the way. Every record that they read is as its schema says."""
+    others = readers_of_others(cache_dir)
+    print("in other languages:", ", ".join(others) or "no tool found")
+    commands = {
+        "indexer": python("search_indexer.py", "index.db"),
+        "thumbnailer": python("thumbnailer.py", "pictures", "small"),
+        "faust": python("faust_consumer.py", "worker", "--without-web"),
+        **others,
+    }
+    s3 = client(cluster)
+    for bucket in ("pictures", "small"):
+        assert (await s3.request("PUT", f"/{bucket}")).status == 200
+    with running(commands, environment(cluster), tmp_path) as programs:
+        for key, body in (("beach-1.png", picture()), ("notes.txt", b"x"), ("gone.png", b"y")):
+            assert (await s3.request("PUT", f"/pictures/{key}", body=body)).status == 200
+        assert (await s3.request("DELETE", "/pictures/gone.png")).status == 204
+        index = runpy.run_path(str(EXAMPLES / "search_indexer.py"))["Index"](
+            str(tmp_path / "index.db")
+        )
+        await until(lambda: len(index.search("pictures")) == 2 and programs["indexer"].said == "")
+        programs["indexer"].kill_and_start_again()
+        assert (await s3.request("PUT", "/pictures/beach-2.png", body=picture())).status == 200
+        await until(lambda: len(index.search("beach png")) == 4)  # With their thumbnails' names.
+        await until(lambda: "made beach-2.png" in programs["thumbnailer"].said)
+        small = await s3.request("GET", "/small/beach-2.png.jpg")
+        assert Image.open(io.BytesIO(small.body)).size == (160, 120)
+        await until(lambda: told_by_faust(programs["faust"].said).get("pictures") == 3)
+        for name in others:
+            await until(lambda name=name: programs[name].said.count("/buckets/pictures") >= 6)  # type: ignore[misc]
+        assert programs["thumbnailer"].said.count("made") == 2
+    await s3.close()
+    await asyncio.to_thread(run_kcat_lines, environment(cluster))
+    assert await problems_of_the_topic(cluster) == []
+
+
+def told_by_faust(said: str) -> dict[str, int]:
+    """Return how many objects each bucket has by the last line about it, if none was missing."""
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith('{"bucket"')]
+    assert all(line["missing"] == 0 for line in lines)
+    return {line["bucket"]: line["objects"] for line in lines}
+
+
+def run_kcat_lines(exported: dict[str, str]) -> None:
+    """Those that end by themselves, where there is a kcat."""
+    for line in kcat_lines()[1:] if shutil.which("kcat") else []:
+        done = subprocess.run(
+            ["sh", "-c", line], env={**os.environ, **exported}, capture_output=True, check=False
+        )
+        assert done.returncode == 0, (line, done.stderr)
+        assert done.stdout or b"Reached end of topic" in done.stderr, line  # Nothing there yet.
+
+
+async def problems_of_the_topic(cluster: Cluster) -> list[str]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=cluster.backends.kafka_bootstrap_servers)
+    await consumer.start()
+    topic = TopicPartition("fileflux.audit", 0)
+    consumer.assign([topic])
+    await consumer.seek_to_beginning(topic)
+    end = (await consumer.end_offsets([topic]))[topic]
+    found: list[str] = []
+    while await consumer.position(topic) < end:
+        for record in (await consumer.getmany(topic, timeout_ms=500)).get(topic, []):
+            found += problems("audit-record", record.value)
+            headers = {name: value.decode() for name, value in record.headers}
+            found += found_wrong(audit_headers(), headers)
+    await consumer.stop()
+    assert end > 10
+    return found
