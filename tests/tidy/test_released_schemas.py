@@ -15,9 +15,9 @@ from tools.release_schemas import broken_promises, released_schemas
 from fileflux.console.event_schemas import SCHEMAS, published
 from fileflux.core.changes import Change
 from fileflux.events.codec import decode_events
-from fileflux.events.reference import PARTS
 from fileflux.events.schema import Event
 from fileflux.events.wire import CHANGE_KINDS, EVENT_KINDS
+from fileflux.events.wire_table import wire_table
 from fileflux.metadata.audit_record import unpack_pending
 
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
@@ -81,5 +81,6 @@ def test_every_record_in_an_event_is_in_the_table(family: type) -> None:
     """A part that the table lacks could change unseen."""
     kinds = EVENT_KINDS if family is Event else CHANGE_KINDS
     found = {one.__name__ for kind in kinds.values() for one in _records_in(kind)}
-    known = {*TABLE["events"], *TABLE["changes"], *(part.__name__ for part in PARTS)}
+    table = wire_table()
+    known = {*table["events"], *table["changes"], *table["parts"]}
     assert found - known - {"Change"} == set()

@@ -59,7 +59,7 @@ def constant(value: object, says: str = "") -> Schema:
 
 def known(values: Iterable[str], says: str) -> Schema:
     """Return a text that has one of these values today; later ones may come."""
-    return text(says, **{KNOWN: sorted(values)})
+    return text(says, **{KNOWN: sorted(set(values))})
 
 
 def array(items: Schema, says: str, **keywords: object) -> Schema:

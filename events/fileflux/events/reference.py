@@ -34,7 +34,7 @@ Made from `events/fileflux/events/schema.py` and `topics.py` by
 Our own topics are private: a record is one version byte ({version}), then a msgpack array of
 events; an event is an array of its kind number and its fields in the order below. Readers ignore
 fields that follow those they know and fill in defaults for those that are missing. The public
-stream is `fileflux.audit`.
+stream is `fileflux.audit`; [schemas](schemas.md) say what is in it.
 """
 
 PARTS = (
