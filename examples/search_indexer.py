@@ -161,4 +161,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 2:
         asyncio.run(main(sys.argv[1]))
     for bucket, key, size in Index(sys.argv[1]).search(" ".join(sys.argv[2:])):
-        print(f"{bucket}/{key}\t{size}")
+        print(f"{size}\t{f'{bucket}/{key}'!r}")  # A key may hold what moves a terminal's cursor.

@@ -51,7 +51,7 @@ class Thumbnailer:
             return ""
         if event["type"] == "fileflux.object.deleted":
             self.s3.delete_object(Bucket=self.target, Key=name_of(key))
-            return f"removed {key}"
+            return f"removed {key!r}"
         if event["type"] in PUTS and data["facts"].get("outcome") == "ok":
             return self._make(key, data["facts"])
         return ""
@@ -59,20 +59,20 @@ class Thumbnailer:
     def _make(self, key: str, facts: Mapping[str, Any]) -> str:
         version = facts["version"]
         if self._made_of(key) == version:
-            return f"had {key}"
+            return f"had {key!r}"
         if facts["size"] > SOURCE_BYTES_MAX:
-            return f"too large: {key}"
+            return f"too large: {key!r}"
         try:
             found = self.s3.get_object(Bucket=self.source, Key=key, IfMatch=f'"{facts["etag"]}"')
         except ClientError as refused:
             if refused.response["Error"]["Code"] in GONE:
-                return f"replaced since: {key}"  # That has an event of its own.
+                return f"replaced since: {key!r}"  # That has an event of its own.
             raise
         if OF_VERSION in found["Metadata"]:
-            return f"is a thumbnail: {key}"
+            return f"is a thumbnail: {key!r}"
         small = thumbnail(found["Body"].read())
         if small is None:
-            return f"no picture: {key}"
+            return f"no picture: {key!r}"
         self.s3.put_object(
             Bucket=self.target,
             Key=name_of(key),
@@ -80,7 +80,7 @@ class Thumbnailer:
             ContentType="image/jpeg",
             Metadata={OF_VERSION: version},
         )
-        return f"made {key}"
+        return f"made {key!r}"
 
     def _made_of(self, key: str) -> str:
         """Return the version that a thumbnail is of; empty if there is none."""

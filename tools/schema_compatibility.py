@@ -81,6 +81,8 @@ class _Comparison:
                 yield f"{path}/{name} was removed, and readers may want it."
 
     def _conditions(self, path: str, old: Schema, new: Schema) -> Iterator[str]:
+        if _unconditional(old) != _unconditional(new):
+            yield _changed(path, "`allOf`", _unconditional(old), _unconditional(new))
         before, after = _by_condition(old), _by_condition(new)
         for condition, then in before.items():
             if condition in after:
@@ -142,10 +144,12 @@ def _enum(path: str, old: Schema, new: Schema) -> Iterator[str]:
 
 
 def _by_condition(schema: Schema) -> dict[str, Any]:
-    return {
-        json.dumps(one.get("if", one), sort_keys=True): one.get("then", one)
-        for one in schema.get("allOf", ())
-    }
+    conditions = (one for one in schema.get("allOf", ()) if "if" in one)
+    return {json.dumps(one["if"], sort_keys=True): one.get("then", {}) for one in conditions}
+
+
+def _unconditional(schema: Schema) -> list[Any]:
+    return [one for one in schema.get("allOf", ()) if "if" not in one]
 
 
 def _value_of(condition: str) -> str:

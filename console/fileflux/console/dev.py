@@ -53,7 +53,7 @@ def _run_started(
     cluster: Cluster, out: Console, interruption: Interruption, *, as_json: bool
 ) -> int:
     try:
-        _announce(cluster, out, as_json=as_json)
+        announce(cluster, out, as_json=as_json)
         _tend(cluster, out, interruption)
     except Interrupted:  # While something was started again.
         return 0
@@ -96,14 +96,16 @@ def _show_step(out: Console, one: Step) -> None:
         out.print(f"  [red]✗[/red] {one.name} [dim]{one.seconds:.1f} s[/dim]")
 
 
-def _announce(cluster: Cluster, out: Console, *, as_json: bool) -> None:
+def announce(cluster: Cluster, out: Console, *, as_json: bool) -> None:
+    """Say where the system is and how to get in."""
     if as_json:
         print(json.dumps(describe(cluster)), flush=True)
         return
-    credentials = cluster.credentials
+    credentials, kafka = cluster.credentials, cluster.backends.kafka_bootstrap_servers
     out.print(f"\n  endpoint    [bold]{cluster.endpoint}[/bold]")
     out.print(f"  access key  {escape(credentials.root_access_key)}")
     out.print(f"  secret key  {escape(credentials.root_secret_key)}")
+    out.print(f"  events      KAFKA_BOOTSTRAP_SERVERS={escape(kafka)}")
     out.print(f"  data        {escape(str(cluster.data.root))}\n")
 
 

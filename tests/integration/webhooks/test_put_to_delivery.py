@@ -138,7 +138,7 @@ async def test_the_consumers_of_the_how_to_follow_what_is_stored(
         programs["indexer"].kill_and_start_again()
         assert (await s3.request("PUT", "/pictures/beach-2.png", body=picture())).status == 200
         await until(lambda: len(index.search("beach png")) == 4)  # With their thumbnails' names.
-        await until(lambda: "made beach-2.png" in programs["thumbnailer"].said)
+        await until(lambda: "made 'beach-2.png'" in programs["thumbnailer"].said)
         small = await s3.request("GET", "/small/beach-2.png.jpg")
         assert Image.open(io.BytesIO(small.body)).size == (160, 120)
         await until(lambda: told_by_faust(programs["faust"].said).get("pictures") == 3)

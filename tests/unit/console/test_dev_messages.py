@@ -1,11 +1,16 @@
 """What `fileflux dev` says to a person."""
 
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from rich.console import Console
 
+from fileflux.console.backends import Backends
 from fileflux.console.cluster import Cluster, ClusterFailed
-from fileflux.console.dev import run_dev
+from fileflux.console.dev import announce, run_dev
 from fileflux.console.postgres_home import NoPostgresPrograms
 from fileflux.console.services import ClusterOptions
 
@@ -38,3 +43,16 @@ def test_a_platform_without_postgresql_is_told_what_to_do(
 
     assert run_dev(ClusterOptions(data_dir=tmp_path, cache_dir=tmp_path), as_json=False) == 1
     assert "set DATABASE_URL" in capsys.readouterr().out
+
+
+def test_a_person_is_told_where_kafka_is() -> None:
+    """Its port is another one at each start, and the how-to begins with it."""
+    said = StringIO()
+    cluster: Any = SimpleNamespace(
+        endpoint="http://127.0.0.1:9000",
+        backends=Backends(kafka_bootstrap_servers="127.0.0.1:40123", database_url=""),
+        credentials=SimpleNamespace(root_access_key="AK", root_secret_key="SK"),
+        data=SimpleNamespace(root=Path("data")),
+    )
+    announce(cluster, Console(file=said), as_json=False)
+    assert "KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:40123" in said.getvalue()

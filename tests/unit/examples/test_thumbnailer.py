@@ -75,7 +75,11 @@ def bench(example: dict[str, Any]) -> Bench:
 
 def test_a_picture_gets_one_thumbnail_however_often_its_event_comes(bench: Bench) -> None:
     event = bench.store("a.png", picture(), "v1")
-    assert [bench.work.handle(event) for _ in range(3)] == ["made a.png", "had a.png", "had a.png"]
+    assert [bench.work.handle(event) for _ in range(3)] == [
+        "made 'a.png'",
+        "had 'a.png'",
+        "had 'a.png'",
+    ]
     assert bench.s3.puts == 1
     body, _, metadata = bench.s3.held["small", "a.png.jpg"]
     assert Image.open(io.BytesIO(body)).size == (160, 120)
@@ -85,8 +89,8 @@ def test_a_picture_gets_one_thumbnail_however_often_its_event_comes(bench: Bench
 def test_a_replaced_picture_gets_the_thumbnail_of_what_is_there(bench: Bench) -> None:
     first = bench.store("a.png", picture(), "v1")
     second = bench.store("a.png", picture((300, 400)), "v2")
-    assert bench.work.handle(first) == "replaced since: a.png"
-    assert bench.work.handle(second) == "made a.png"
+    assert bench.work.handle(first) == "replaced since: 'a.png'"
+    assert bench.work.handle(second) == "made 'a.png'"
     assert bench.s3.held["small", "a.png.jpg"][2] == {"thumbnail-of-version": "v2"}
 
 
@@ -94,10 +98,10 @@ def test_a_removed_picture_takes_its_thumbnail_along(bench: Bench) -> None:
     event = bench.store("a.png", picture(), "v1")
     bench.work.handle(event)
     gone = {"type": "fileflux.object.deleted", "data": event["data"]}
-    assert bench.work.handle(gone) == "removed a.png"
+    assert bench.work.handle(gone) == "removed 'a.png'"
     assert ("small", "a.png.jpg") not in bench.s3.held
     del bench.s3.held["photos", "a.png"]
-    assert bench.work.handle(event) == "replaced since: a.png", "an old event comes again"
+    assert bench.work.handle(event) == "replaced since: 'a.png'", "an old event comes again"
 
 
 def test_what_it_wrote_itself_is_left_alone(bench: Bench, example: dict[str, Any]) -> None:
@@ -109,14 +113,14 @@ def test_what_it_wrote_itself_is_left_alone(bench: Bench, example: dict[str, Any
     data = {"bucket": "small", "key": "a.png.jpg", "facts": facts}
     event = {"type": "fileflux.object.created", "data": data}
     assert bench.work.handle(event) == ""
-    assert back.handle(event) == "is a thumbnail: a.png.jpg"
+    assert back.handle(event) == "is a thumbnail: 'a.png.jpg'"
     with pytest.raises(SystemExit):
         example["main"]("photos", "photos")
 
 
 @pytest.mark.parametrize("body", [b"", b"not a picture", picture()[:60]])
 def test_a_bad_file_does_not_stop_the_others(bench: Bench, body: bytes) -> None:
-    assert bench.work.handle(bench.store("bad.png", body, "v1")) == "no picture: bad.png"
+    assert bench.work.handle(bench.store("bad.png", body, "v1")) == "no picture: 'bad.png'"
     assert bench.s3.puts == 0
 
 

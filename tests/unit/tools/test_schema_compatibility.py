@@ -137,6 +137,10 @@ BROKEN: dict[str, tuple[Change, str]] = {
         lambda s: s["allOf"].append(case("kind", "delete", {"required": ["size"]})),
         "delete has a promise",
     ),
+    "a demand without a condition": (
+        lambda s: s["allOf"].append({"required": ["size"]}),
+        "`allOf` was []",
+    ),
     "another null": (_set("properties", "owner", "anyOf", to=[text("Whose.")]), "/owner: `anyOf`"),
 }
 
