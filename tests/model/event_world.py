@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.model.s3_caller import Caller
 from tests.model.s3_world import ALICE, BOB, ROOT, S3World, User, open_s3_world
+from tests.model.schema_check import problems
 from tests.security.signing import Wire
 
 from fileflux.core.ops import EmbeddedServer, bound_socket
@@ -34,6 +35,12 @@ class Event:
     @property
     def operation(self) -> str:
         return str(self.data["data"]["operation"])
+
+
+def declared(event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event that is as the published schema says: of an operator, or of a tenant."""
+    assert problems("audit-line" if "prevhash" in event else "tenant-event", event) == []
+    return event
 
 
 @dataclass
@@ -94,7 +101,9 @@ class EventClient:
         block, _, self._text = self._text.partition(b"\n\n")
         fields = dict(line.split(": ", 1) for line in block.decode().split("\n"))
         self.last_id = fields.get("id", self.last_id)
-        return Event(self.last_id, json.loads(fields["data"])) if "data" in fields else None
+        if "data" not in fields:
+            return None
+        return Event(self.last_id, declared(json.loads(fields["data"])))
 
     async def _chunk(self) -> bytes:
         size = int(await self.reader.readuntil(b"\r\n"), 16)
@@ -136,6 +145,8 @@ class EventWorld:
         answer = await Caller(self.world.app, user).basic("GET", f"/events/search?{query}")
         assert answer.status == 200, answer.body
         found: dict[str, Any] = json.loads(answer.body)
+        for event in found["events"]:
+            declared(event)
         return found
 
     async def numbered(self) -> int:

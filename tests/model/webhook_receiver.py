@@ -16,11 +16,15 @@ from fileflux.core.ops import EmbeddedServer
 
 
 class VerifyingReceiver:
-    """`taken`: (event id, key, sequencer) of each delivery that was answered with 2xx."""
+    """`taken`: (event id, key, sequencer) of each delivery that was answered with 2xx.
+
+    `bodies`: of these, and of tests.
+    """
 
     def __init__(self) -> None:
         self.secret = ""
         self.taken: list[tuple[str, str, str]] = []
+        self.bodies: list[bytes] = []
         self.before: Callable[[], Awaitable[None]] | None = None
         self.status = 204
         self.port = 0
@@ -48,6 +52,7 @@ class VerifyingReceiver:
         if self.before is not None:
             await self.before()
         if self.status < 300:
+            self.bodies.append(body)
             for record in json.loads(body).get("Records", []):
                 found = record["s3"]["object"]
                 name = request.headers["webhook-id"]

@@ -18,6 +18,7 @@ from fileflux.ingest.operations import OPERATIONS
 from fileflux.metadata.audit_schema import cloudevent_headers
 from fileflux.metadata.facts_schema import ACTOR_SAYS, BYTES, KEY, TIME_US, Members
 
+_NAMES: Final = [one.name for one in OPERATIONS]
 _REQUEST: Final = ("source_address", "request_id")
 """What is known of somebody who did not prove who they are."""
 
@@ -31,7 +32,9 @@ def access_record() -> Schema:
     )
     required: Members = {
         "version": constant(1, "A reader refuses a version that it does not know."),
-        "operation": known((one.name for one in OPERATIONS), "S3's name."),
+        "operation": known(
+            [*_NAMES, "unknown"], "S3's name; unknown: refused before that was clear."
+        ),
         "method": text("Of HTTP."),
         "bucket": text("The bucket's name."),
         "bucket_id": hexadecimal("Its id, never given again."),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from PIL import Image
 from tests.bench.signing import Account
 from tests.fault.s3_client import S3Client
@@ -33,6 +33,7 @@ from tests.model.webhook_receiver import VerifyingReceiver, until
 
 from fileflux.console.cluster import Cluster
 from fileflux.console.services import ClusterOptions
+from fileflux.ingest.access_schema import access_headers
 from fileflux.metadata.audit_schema import audit_headers
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -50,9 +51,13 @@ def cluster(server_dir: Path, cache_dir: Path) -> Iterator[Cluster]:
 
 def command(cluster: Cluster, *arguments: str) -> dict[str, Any]:
     """Run `fileflux webhook …` as a person would."""
+    return cli(cluster, "webhook", *arguments)
+
+
+def cli(cluster: Cluster, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "fileflux.console.cli", "webhook", *arguments),
+            *(sys.executable, "-m", "fileflux.console.cli", *arguments),
             *("--json", "--data-dir", str(cluster.options.data_dir)),
         ],
         env=dict(os.environ),
@@ -87,6 +92,7 @@ async def test_a_put_leads_to_a_signed_delivery(cluster: Cluster) -> None:
         await until(lambda: len(receiver.taken) == 2)
         took_s = time.monotonic() - started_s
         assert sorted(key for _, key, _ in receiver.taken) == ["a.jpg", "c+d.jpg"]
+        assert [problems("s3-notification", body) for body in receiver.bodies] == [[]] * 3
         shown = await asyncio.to_thread(command, cluster, "show", made["webhook"])
         assert (shown["state"], shown["waiting"], shown["dead"]) == ("active", 0, 0)
         attempts = await asyncio.to_thread(command, cluster, "attempts", made["webhook"])
@@ -150,6 +156,22 @@ async def test_the_consumers_of_the_how_to_follow_what_is_stored(
     assert await problems_of_the_topic(cluster) == []
 
 
+async def test_a_read_is_recorded_as_the_schema_says(cluster: Cluster) -> None:
+    s3 = client(cluster)
+    assert (await s3.request("PUT", "/read")).status == 200
+    await asyncio.to_thread(cli, cluster, "admin", "bucket", "access-log", "read", "on")
+    found: list[ConsumerRecord] = []
+    async with asyncio.timeout(60):
+        while not found:  # Workers hear of a bucket's configuration a moment later.
+            assert (await s3.request("GET", "/read")).status == 200
+            found = await records_of(cluster, "fileflux.access")
+    await s3.close()
+    for record in found:
+        assert problems("access-record", record.value) == []
+        headers = {name: value.decode() for name, value in record.headers}
+        assert found_wrong(access_headers(), headers) == []
+
+
 def told_by_faust(said: str) -> dict[str, int]:
     """Return how many objects each bucket has by the last line about it, if none was missing."""
     lines = [json.loads(line) for line in said.splitlines() if line.startswith('{"bucket"')]
@@ -168,18 +190,30 @@ def run_kcat_lines(exported: dict[str, str]) -> None:
 
 
 async def problems_of_the_topic(cluster: Cluster) -> list[str]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=cluster.backends.kafka_bootstrap_servers)
-    await consumer.start()
-    topic = TopicPartition("fileflux.audit", 0)
-    consumer.assign([topic])
-    await consumer.seek_to_beginning(topic)
-    end = (await consumer.end_offsets([topic]))[topic]
     found: list[str] = []
-    while await consumer.position(topic) < end:
-        for record in (await consumer.getmany(topic, timeout_ms=500)).get(topic, []):
-            found += problems("audit-record", record.value)
-            headers = {name: value.decode() for name, value in record.headers}
-            found += found_wrong(audit_headers(), headers)
-    await consumer.stop()
-    assert end > 10
+    records = await records_of(cluster, "fileflux.audit")
+    assert len(records) > 10
+    for record in records:
+        found += problems("audit-record", record.value)
+        headers = {name: value.decode() for name, value in record.headers}
+        found += found_wrong(audit_headers(), headers)
+    return found
+
+
+async def records_of(cluster: Cluster, topic: str) -> list[ConsumerRecord]:
+    """Return what the topic holds now."""
+    consumer = AIOKafkaConsumer(
+        topic,
+        bootstrap_servers=cluster.backends.kafka_bootstrap_servers,
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    found: list[ConsumerRecord] = []
+    try:
+        ends = await consumer.end_offsets(consumer.assignment())
+        while sum([await consumer.position(place) for place in ends]) < sum(ends.values()):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found += records
+    finally:
+        await consumer.stop()
     return found

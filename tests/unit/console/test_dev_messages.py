@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fileflux.console.backends import Backends
 from fileflux.console.cluster import Cluster, ClusterFailed
 from fileflux.console.dev import announce, run_dev
 from fileflux.console.postgres_home import NoPostgresPrograms
-from fileflux.console.services import ClusterOptions
+from fileflux.console.services import Backends, ClusterOptions
 
 LOG = "[main] ERROR closed [/data/kafka] [info]"
 
