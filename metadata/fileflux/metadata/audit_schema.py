@@ -22,7 +22,7 @@ from fileflux.core.json_schema import (
     text,
     time_text,
 )
-from fileflux.metadata.audit_facts import OPERATIONS
+from fileflux.metadata.audit_filter import OPERATION_NAMES
 from fileflux.metadata.audit_json import ACTOR_SHOWN
 from fileflux.metadata.audit_record import EVENT_TYPES, RECORD_VERSION, REFUSED_TYPE, TYPE_PREFIX
 from fileflux.metadata.checkpoint import FORMAT, VERSION
@@ -41,7 +41,7 @@ from fileflux.metadata.row_schema import effect_schema, row_definitions
 def _cases() -> list[Schema]:
     return [
         case("operation", operation, {"properties": {"facts": ref(f"facts.{operation}")}})
-        for operation in sorted(OPERATIONS.values())
+        for operation in sorted(OPERATION_NAMES)
     ]
 
 
@@ -62,7 +62,7 @@ def _data_schema() -> Schema:
 
 def _what() -> Members:
     return {
-        "operation": known(OPERATIONS.values(), "S3's name, or ours."),
+        "operation": known(OPERATION_NAMES, "S3's name, or ours."),
         "bucket": text("The bucket's name; empty for what belongs to no bucket."),
         "bucket_id": nullable(hexadecimal("Its id, never given again.")),
         "at_us": integer("When the request was received.", TIME_US),

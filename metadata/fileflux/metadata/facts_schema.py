@@ -18,8 +18,9 @@ from fileflux.core.json_schema import (
     text,
 )
 from fileflux.core.model import HopTimes
-from fileflux.metadata.audit_facts import OPERATIONS
+from fileflux.metadata.audit_filter import OPERATION_NAMES
 from fileflux.metadata.audit_json import FACTS_KEPT
+from fileflux.metadata.audit_record import SALVAGE
 
 Members = dict[str, Schema]
 TIME_US: Final = "µs since 1970-01-01T00:00:00Z"
@@ -66,6 +67,7 @@ _MAYBE: Final[Members] = {
         array({"type": "integer"}, "Objects and bytes added.", minItems=2, maxItems=2),
         "What the change added to each bucket, by its id; negative for what it took away.",
     ),
+    "salvaged": boolean("Read from the nodes' own records by a salvage, and written then."),
 }
 _CLASS: Final = {"class": text("The storage class.")}
 _MULTIPART: Final = {"multipart": hexadecimal("The multipart upload.")}
@@ -113,6 +115,13 @@ _NODE: Final[Members] = {
     "intent": text("`active`, `drain` or `remove`."),
     "weight": {"type": "number", "description": "Its share of new bytes; 1 is usual."},
 }
+_SALVAGE: Final[Members] = {
+    "nodes": mapping(integer("Bundles."), "What each node told of."),
+    "objects": integer("How many objects came back."),
+    "bytes": integer("Their size.", BYTES),
+    "findings": mapping(integer("How many."), "What was left out, by why."),
+    "unknown": array(text("One sentence."), "What no node could know."),
+}
 _FACTS: Final[Mapping[str, tuple[Members, Members]]] = {
     "PutObject": ({**_CLASS, "async": boolean("Answered 202."), **_stored_facts()}, _STORED),
     "CopyObject": ({**_FROM_BUCKET, **_STORED}, {}),
@@ -133,6 +142,7 @@ _FACTS: Final[Mapping[str, tuple[Members, Members]]] = {
     "SetKeyActive": ({**_ACCESS_KEY, "active": boolean("Usable from now on.")}, {}),
     "DeleteKey": (_ACCESS_KEY, {}),
     "SetNodeIntent": (_NODE, {}),
+    SALVAGE: (_SALVAGE, {}),
     "DropContent": ({"content": hexadecimal("The content that nobody held.")}, {}),
 }
 """What each operation's facts have always, and sometimes; besides what every one's may have."""
@@ -142,7 +152,7 @@ def facts_definitions() -> dict[str, Schema]:
     """Return the schema of every operation's facts, `facts.<operation>`."""
     return {
         f"facts.{operation}": record({**_ALWAYS, **_FACTS[operation][0]}, _optional(operation))
-        for operation in sorted(OPERATIONS.values())
+        for operation in sorted(OPERATION_NAMES)
     }
 
 

@@ -12,6 +12,9 @@ from tests.model.any_rows import ROWS
 from tests.model.change_storm import Storm, batches
 from tests.model.metadata_changes import ACTOR, AT_US, NODES, Maker
 from tests.model.metadata_store import Store
+from tests.model.rebuild_world import records_of
+from tests.model.salvage_bundles import Uploads
+from tests.model.salvage_world import salvage
 from tests.model.schema_check import found_wrong, problems
 
 from fileflux.core.changes import (
@@ -26,10 +29,9 @@ from fileflux.core.changes import (
 from fileflux.core.ids import UserId
 from fileflux.events.audit import to_cloudevent
 from fileflux.metadata.apply import apply_failed, footprint
-from fileflux.metadata.audit_facts import OPERATIONS
-from fileflux.metadata.audit_filter import OpenedRecord
+from fileflux.metadata.audit_filter import OPERATION_NAMES, OpenedRecord
 from fileflux.metadata.audit_json import structured, structured_for
-from fileflux.metadata.audit_record import SYSTEM_STREAM, encode_record
+from fileflux.metadata.audit_record import SALVAGE, SYSTEM_STREAM, decode_record, encode_record
 from fileflux.metadata.audit_schema import audit_headers
 from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.checkpoint import encode_checkpoint, sign_next
@@ -147,8 +149,25 @@ def test_records_of_asynchronous_uploads_are_as_declared() -> None:
     assert b"fileflux.object.refused" in encode_record(found[-1])
 
 
-def test_no_operation_is_left_out_by_these_tests() -> None:
-    found = [*account_records(), *async_records()]
+async def salvaged_records() -> list[AuditRecord]:
+    """What a salvage writes of small and large objects, and of itself."""
+    uploads = Uploads()
+    uploads.put((b"a", b"one"), (b"b", b"two"))
+    uploads.put_large(b"c", b"first", b"second")
+    told = await salvage(uploads.held)
+    return [decode_record(one.payload) for one in await records_of(told.reader)]
+
+
+async def test_records_of_a_salvage_are_as_declared() -> None:
+    found = await salvaged_records()
+    for record in found:
+        assert_published_as_declared(record)
+    assert found[-1].operation == SALVAGE or found[0].operation == SALVAGE
+    assert any(record.facts.get("salvaged") for record in found)
+
+
+async def test_no_operation_is_left_out_by_these_tests() -> None:
+    found = [*account_records(), *async_records(), *await salvaged_records()]
     storm, store = Storm(random.Random(7376)), Store(limits=TINY)
     store.run(storm.maker.user())
     for _ in range(300):
@@ -158,13 +177,13 @@ def test_no_operation_is_left_out_by_these_tests() -> None:
             found += store.writes.audit
     dropped = [record for record in found if record.operation == "DropContent"]
     assert_published_as_declared(dropped[0])
-    assert {record.operation for record in found} == set(OPERATIONS.values())
+    assert {record.operation for record in found} == set(OPERATION_NAMES)
 
 
 def test_every_operation_has_a_schema_of_its_facts() -> None:
     """Otherwise a new operation would be published without one."""
     event = orjson.loads(encode_record(account_records()[0]))
-    for operation in OPERATIONS.values():
+    for operation in OPERATION_NAMES:
         event["data"]["operation"] = operation
         event["data"]["facts"] = {}
         assert problems("audit-record", event), operation
