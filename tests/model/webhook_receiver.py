@@ -16,11 +16,15 @@ from fileflux.core.ops import EmbeddedServer
 
 
 class VerifyingReceiver:
-    """`taken`: (event id, key, sequencer) of each delivery that was answered with 2xx."""
+    """`taken`: (event id, key, sequencer) of each delivery that was answered with 2xx.
+
+    `headers`: of every delivery.
+    """
 
     def __init__(self) -> None:
         self.secret = ""
         self.taken: list[tuple[str, str, str]] = []
+        self.headers: list[dict[str, str]] = []
         self.before: Callable[[], Awaitable[None]] | None = None
         self.status = 204
         self.port = 0
@@ -47,6 +51,7 @@ class VerifyingReceiver:
         Webhook(self.secret).verify(body, dict(request.headers))
         if self.before is not None:
             await self.before()
+        self.headers.append(dict(request.headers))
         if self.status < 300:
             for record in json.loads(body).get("Records", []):
                 found = record["s3"]["object"]
