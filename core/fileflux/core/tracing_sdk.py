@@ -5,9 +5,9 @@ SDK's bounded queue and leave by a thread of its own: a collector that is slow, 
 costs spans, which are counted, and never a request.
 """
 
-import os
 import threading
 import time
+import uuid
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -180,7 +180,7 @@ def _resource(service: str) -> Resource:
         {
             "service.name": f"fileflux-{service}",
             "service.namespace": "fileflux",
-            "service.instance.id": str(os.getpid()),
+            "service.instance.id": str(uuid.uuid4()),
             **OTELResourceDetector().detect().attributes,
             "fileflux.service": service,
         }

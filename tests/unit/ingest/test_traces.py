@@ -5,15 +5,13 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import format_span_id, format_trace_id
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import format_span_id
+from tests.model import recorded_spans
+from tests.model.recorded_spans import SPAN, TRACE, RecordedSpans, recording
 from tests.model.s3_caller import Caller
 from tests.model.s3_world import ALICE, S3World, open_s3_world
 
-from fileflux.core.tracing import NO_TRACER, install
-from fileflux.core.tracing_sdk import SdkTracer
 from fileflux.events.topics import (
     BUNDLES_ASSIGNED,
     BUNDLES_COMMITTED,
@@ -24,24 +22,18 @@ from fileflux.metadata.audit_log import PENDING_MAX
 from fileflux.metadata.audit_record import decode_record, unpack_pending
 from fileflux.metadata.rows import AuditRecord
 
-TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-SAMPLED = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
-UNSAMPLED = {"traceparent": f"00-{TRACE}-{SPAN}-00"}
+SAMPLED = {"traceparent": recorded_spans.SAMPLED}
+UNSAMPLED = {"traceparent": recorded_spans.UNSAMPLED}
 
 
 @pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    """What this process records, from now on."""
-    kept = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(kept))
-    install(SdkTracer(provider))
-    yield kept
-    install(NO_TRACER)
+def spans() -> Iterator[RecordedSpans]:
+    with recording() as recorded:
+        yield recorded
 
 
 @pytest.fixture
-async def traced(spans: InMemorySpanExporter) -> AsyncIterator[Caller]:
+async def traced(spans: RecordedSpans) -> AsyncIterator[Caller]:
     """Alice, at an endpoint that records traces; she has the bucket `photos`."""
     async with open_s3_world() as world:
         alice = WorldCaller(world)
@@ -63,20 +55,13 @@ class WorldCaller(Caller):
         return next(record for record in reversed(records) if record.key == key)
 
 
-def of_trace(spans: InMemorySpanExporter, trace_id: str) -> list[ReadableSpan]:
-    finished = spans.get_finished_spans()
-    return [span for span in finished if format_trace_id(span.context.trace_id) == trace_id]
-
-
-async def settled(
-    spans: InMemorySpanExporter, trace_id: str, names: set[str]
-) -> list[ReadableSpan]:
+async def settled(spans: RecordedSpans, trace_id: str, names: set[str]) -> list[ReadableSpan]:
     """Return the trace once it has one of each name: nodes answer after the client has its 200."""
     deadline_s = time.monotonic() + 20
-    while lacking := names - {span.name for span in of_trace(spans, trace_id)}:
+    while lacking := names - {span.name for span in spans.of_trace(trace_id)}:
         assert time.monotonic() < deadline_s, f"no span {lacking}"
         await asyncio.sleep(0.01)
-    return of_trace(spans, trace_id)
+    return spans.of_trace(trace_id)
 
 
 PIPELINE = {
@@ -90,7 +75,7 @@ PIPELINE = {
     ("size", "name"), [(1_000, "flush bundle"), (2 << 20, "write large upload")]
 )
 async def test_a_put_is_one_connected_trace_through_the_whole_pipeline(
-    traced: WorldCaller, spans: InMemorySpanExporter, size: int, name: str
+    traced: WorldCaller, spans: RecordedSpans, size: int, name: str
 ) -> None:
     assert (await traced("PUT", "/photos/a", SAMPLED, bytes(size))).status == 200
 
@@ -101,14 +86,14 @@ async def test_a_put_is_one_connected_trace_through_the_whole_pipeline(
 
 
 async def test_uploads_that_share_a_bundle_are_linked_both_ways(
-    traced: WorldCaller, spans: InMemorySpanExporter
+    traced: WorldCaller, spans: RecordedSpans
 ) -> None:
     traces = [f"{n:032x}" for n in range(1, 21)]
     headers = [{"traceparent": f"00-{trace}-{SPAN}-01"} for trace in traces]
     puts = [traced("PUT", f"/photos/{n}", one, b"x") for n, one in enumerate(headers)]
     assert {answer.status for answer in await asyncio.gather(*puts)} == {200}
 
-    every = spans.get_finished_spans()
+    every = spans.all()
     flushes = {span.context.span_id: span for span in every if span.name == "flush bundle"}
     shared = [span for span in every if span.name == "share bundle"]
     assert len(flushes) + len(shared) == len(traces)
@@ -122,11 +107,11 @@ async def test_uploads_that_share_a_bundle_are_linked_both_ways(
 
 
 async def test_a_client_that_does_not_sample_leaves_no_span_and_its_id_in_the_record(
-    traced: WorldCaller, spans: InMemorySpanExporter
+    traced: WorldCaller, spans: RecordedSpans
 ) -> None:
     assert (await traced("PUT", "/photos/a", UNSAMPLED, b"x")).status == 200
 
-    assert spans.get_finished_spans() == ()
+    assert spans.all() == []
     actor = (await traced.record_of(b"a")).actor
     assert (actor["trace_id"], actor["traceparent"][-2:]) == (TRACE, "00")
 
@@ -135,24 +120,24 @@ async def test_a_client_that_does_not_sample_leaves_no_span_and_its_id_in_the_re
     "text", ["", "x" * 5_000, f"00-{TRACE}-{'0' * 16}-01", f"00-{TRACE}-{SPAN}-01'; DROP TABLE"]
 )
 async def test_a_hostile_header_is_ignored_and_the_request_is_served(
-    traced: WorldCaller, spans: InMemorySpanExporter, text: str
+    traced: WorldCaller, spans: RecordedSpans, text: str
 ) -> None:
     assert (await traced("PUT", "/photos/a", {"traceparent": text}, b"x")).status == 200
 
     actor = (await traced.record_of(b"a")).actor
-    assert of_trace(spans, TRACE) == []
-    assert len(of_trace(spans, actor["trace_id"])) > 1
+    assert spans.of_trace() == []
+    assert len(spans.of_trace(actor["trace_id"])) > 1
 
 
 async def test_no_span_names_a_key_a_token_or_a_signature(
-    traced: WorldCaller, spans: InMemorySpanExporter
+    traced: WorldCaller, spans: RecordedSpans
 ) -> None:
     await traced("PUT", "/photos/confidential-name", SAMPLED, b"content-of-it")
     await traced.presigned("GET", "/photos/confidential-name?x-token=open-sesame", SAMPLED)
     await traced("GET", "/photos/no-such-confidential-name", SAMPLED)
     await settled(spans, TRACE, {"GetObject", "PutObject"})
 
-    told = " ".join(span.to_json() for span in spans.get_finished_spans())
+    told = " ".join(span.to_json() for span in spans.all())
     for secret in ("confidential", "open-sesame", "Signature", "content-of-it", ALICE.access_key):
         assert secret not in told
     assert '"aws.s3.bucket": "photos"' in told
@@ -172,8 +157,8 @@ async def test_where_nothing_is_recorded_the_clients_trace_is_in_the_record() ->
 
 
 async def test_a_delete_is_traced_to_its_transaction(
-    traced: WorldCaller, spans: InMemorySpanExporter
+    traced: WorldCaller, spans: RecordedSpans
 ) -> None:
     assert (await traced("DELETE", "/photos/nothing", SAMPLED)).status == 204
 
-    assert {span.name for span in of_trace(spans, TRACE)} == {"DeleteObject", "commit changes"}
+    assert {span.name for span in spans.of_trace()} == {"DeleteObject", "commit changes"}
