@@ -35,7 +35,7 @@ met a full collection of 20 ms (p99 39 ms, with these 22)."""
 Main = Callable[[asyncio.Event], Awaitable[None]]
 
 
-def run_service(main: Main, *, name: str) -> None:
+def run_service(main: Main, *, name: str = "") -> None:
     """Run `main(stopping)` until it returns, then exit. `name`: the service's, in traces."""
     try:
         common = load_settings(CommonSettings)

@@ -178,7 +178,7 @@ def _resource(service: str) -> Resource:
     """What the environment says wins; `fileflux.service` always tells the processes apart."""
     return Resource.create(
         {
-            "service.name": f"fileflux-{service}",
+            "service.name": f"fileflux-{service}" if service else "fileflux",
             "service.namespace": "fileflux",
             "service.instance.id": str(uuid.uuid4()),
             **OTELResourceDetector().detect().attributes,

@@ -25,7 +25,7 @@ def flush_span(tracer: Tracer, actors: Sequence[Actor]) -> Iterator[Span]:
     if not contexts:
         yield NO_SPAN
         return
-    with ExitStack() as others, tracer.span(FLUSH, contexts[0], links=contexts[1:]) as span:
+    with tracer.span(FLUSH, contexts[0], links=contexts[1:]) as span, ExitStack() as others:
         links = [] if span.context is None else [span.context]
         for context in contexts[1:]:
             others.enter_context(tracer.span(SHARED, context, links=links))
