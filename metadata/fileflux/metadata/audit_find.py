@@ -16,7 +16,7 @@ from fileflux.metadata.sequencer import STREAM
 SEARCHED_MAX: Final = 200_000
 """Positions back from the end: seconds of reading, the last minutes or days of a store."""
 STEP: Final = 2_000
-BLOCKS_PER_READ: Final = 32
+BLOCKS_PER_READ: Final = 8
 
 
 async def trace_at(reader: MetadataReader, position: int, stream: str = STREAM) -> Trace | None:
