@@ -62,9 +62,9 @@ BESIDE: Final[Sequence[tuple[str, str, str]]] = (
     (
         "OTEL_TRACES_SAMPLER",
         "`parentbased_always_on`",
-        "Every service: what is recorded; `OTEL_TRACES_SAMPLER_ARG` is the ratio of those that "
-        "have one.",
+        "Every service: which requests are recorded.",
     ),
+    ("OTEL_TRACES_SAMPLER_ARG", "`1.0`", "Its ratio, if it has one."),
     (
         "OTEL_SDK_DISABLED",
         "`false`",
