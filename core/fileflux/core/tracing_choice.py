@@ -38,12 +38,13 @@ def choose_tracer(service: str, env: Mapping[str, str] | None = None) -> Tracer:
         # Here, so that nobody who traces nothing pays for the import.
         from fileflux.core.tracing_sdk import open_sdk_tracer
 
-        # Each lost batch is an error to it; our exporter says what that means.
+        made = open_sdk_tracer(service)
+        # From now on each lost batch is an error to it; our exporter says what that means.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
-        return open_sdk_tracer(service)
     except Exception as error:  # Whatever is wrong with a collector's address stops no service.
         log.warning("traces are not recorded", problem=repr(error))
         return NO_TRACER
+    return made
 
 
 def _problem(env: Mapping[str, str]) -> str | None:

@@ -1,11 +1,18 @@
 """Our internal HTTP goes on with a trace that comes in, and never begins one."""
 
+import asyncio
 from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
 from tests.model.recorded_spans import SAMPLED, SPAN, UNSAMPLED, recording
 
+from fileflux.core.bundle_view import BundleReceiver
+from fileflux.core.clock import SystemClock
+from fileflux.core.errors import NoSuchBundle
+from fileflux.core.ids import BundleId
+from fileflux.core.node_client import NodeClient
+from fileflux.core.tracing import parse_traceparent, tracer
 from fileflux.core.tracing_asgi import traced_app
 
 
@@ -54,3 +61,29 @@ async def test_a_request_without_a_recorded_trace_is_served_without_a_span(
 
 def test_where_nothing_is_recorded_the_application_is_not_wrapped() -> None:
     assert traced_app(_app, "serve bundle") is _app
+
+
+@pytest.mark.parametrize(("path", "is_told"), [("/v1/staging/x", True), ("/bucket/x?X-Amz", False)])
+async def test_a_node_is_told_the_trace_and_a_bucket_of_somebody_else_is_not(
+    path: str, is_told: bool
+) -> None:
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{path}"
+        client = NodeClient(b"a cluster's secret", SystemClock())
+        with recording():
+            for parent in (parse_traceparent(SAMPLED), None):
+                with tracer().span("pull bundle", parent), pytest.raises(NoSuchBundle):
+                    await client.pull(url, BundleReceiver(BundleId(bytes(16)), 1, 0))
+        await client.close()
+
+    traced, untraced = heads
+    assert (b"traceparent: 00-" in traced) is is_told
+    assert b"traceparent" not in untraced
