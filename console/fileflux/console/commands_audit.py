@@ -33,7 +33,7 @@ from fileflux.console.wiring import (
     open_metadata,
 )
 from fileflux.core.errors import FileFluxError
-from fileflux.metadata.audit_find import SEARCHED_MAX, trace_at, trace_of_request
+from fileflux.metadata.audit_find import SEARCHED_MAX, newest_trace, trace_at
 from fileflux.metadata.audit_log import Trace
 from fileflux.metadata.audit_log import trace as find_trace
 from fileflux.metadata.ports import MetadataReader
@@ -43,6 +43,7 @@ app.command("verify", epilog=VERIFY_EXIT_CODES)(verify)
 app.add_typer(key_app, name="key")
 
 REQUEST_ID: Final = re.compile("[0-9A-Za-z-]{1,64}")
+TRACE_ID: Final = re.compile("[0-9a-f]{32}")
 
 AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object a line, for scripts.")]
 
@@ -54,6 +55,9 @@ def trace(
     ] = 0,
     request_id: Annotated[
         str, typer.Option(help="Instead: the change that this request made.")
+    ] = "",
+    trace_id: Annotated[
+        str, typer.Option(help="Instead: the last change in this trace (W3C, 32 digits).")
     ] = "",
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -67,8 +71,10 @@ def trace(
     Example: fileflux trace --position 4711
 
     Example: fileflux trace --request-id 0A1B2C3D4E5F6071
+
+    Example: fileflux trace --trace-id 4bf92f3577b34da6a3ce929d0e0e4736
     """
-    asked = _Asked(name, position, request_id)
+    asked = _Asked(name, position, request_id, trace_id)
     if problem := asked.problem():
         typer.echo(problem, err=True)
         raise typer.Exit(2)
@@ -77,31 +83,37 @@ def trace(
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a person names a change by: one of the three."""
+    """What a person names a change by: one of the four."""
 
     name: str
     position: int
     request_id: str
+    trace_id: str
 
     def problem(self) -> str | None:
-        if sum(map(bool, (self.name, self.position, self.request_id))) != 1:
-            return "name one of: BUCKET/KEY, --position, --request-id"
+        if sum(map(bool, (self.name, self.position, self.request_id, self.trace_id))) != 1:
+            return "name one of: BUCKET/KEY, --position, --request-id, --trace-id"
         if self.request_id and not REQUEST_ID.fullmatch(self.request_id):
             return "a request id has letters, digits and - only, as in x-amz-request-id"
+        if self.trace_id and not TRACE_ID.fullmatch(self.trace_id):
+            return "a trace id has 32 hexadecimal digits, in small letters"
         return None
 
     def __str__(self) -> str:
         if self.position:
             return f"audit position {self.position}"
-        if self.request_id:
-            return f"change by request {self.request_id} among the last {SEARCHED_MAX}"
+        if self.request_id or self.trace_id:
+            what = f"request {self.request_id}" if self.request_id else f"trace {self.trace_id}"
+            return f"change by {what} among the newest {SEARCHED_MAX}"
         return self.name
 
     async def find(self, reader: MetadataReader) -> Trace | None:
         if self.position:
             return await trace_at(reader, self.position)
         if self.request_id:
-            return await trace_of_request(reader, self.request_id)
+            return await newest_trace(reader, "request_id", self.request_id)
+        if self.trace_id:
+            return await newest_trace(reader, "trace_id", self.trace_id)
         bucket, _, key = self.name.partition("/")
         return await find_trace(reader, bucket=bucket, key=key.encode())
 

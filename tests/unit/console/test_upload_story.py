@@ -53,13 +53,20 @@ def test_who_asked_and_who_was_told_are_shown_and_no_terminal_obeys_them() -> No
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["a/b", "--position", "1"], ["--request-id", 'x" OR 1'], ["--position", "-1"]]
+    "arguments",
+    [
+        [],
+        ["a/b", "--position", "1"],
+        ["--request-id", 'x" OR 1'],
+        ["--position", "-1"],
+        ["--trace-id", "4BF9"],
+    ],
 )
 def test_a_change_is_named_in_one_way_or_the_command_says_how(arguments: list[str]) -> None:
     done = CliRunner().invoke(app, ["trace", *arguments])
 
     assert done.exit_code == 2
-    assert "request" in done.output or "position" in done.output
+    assert any(word in done.output for word in ("request", "position", "trace id"))
 
 
 def test_a_record_of_the_audit_stream_is_one_line() -> None:

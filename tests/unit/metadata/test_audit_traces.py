@@ -9,7 +9,7 @@ from tests.model.recorded_spans import SAMPLED, SPAN, TRACE, recording, tracepar
 
 from fileflux.events.topics import AUDIT
 from fileflux.metadata import audit_find
-from fileflux.metadata.audit_find import trace_at, trace_of_request
+from fileflux.metadata.audit_find import newest_trace, trace_at
 
 SEND: Final = f"send {AUDIT}"
 
@@ -90,18 +90,19 @@ async def test_a_change_is_found_by_its_request_numbered_or_not(
     one = await audit.sequencer()
     await turns(one)
     await write_traced(audit, "0A1B")
-    waiting = await trace_of_request(audit.world.reader, "0A1B")
+    waiting = await newest_trace(audit.world.reader, "request_id", "0A1B")
     await turns(one)
     await audit.write(4)
     await turns(one)
-    numbered = await trace_of_request(audit.world.reader, "0A1B")
+    numbered = await newest_trace(audit.world.reader, "request_id", "0A1B")
 
     assert waiting is not None
     assert waiting.position == 0
     assert numbered is not None
     assert numbered.position == 3
     assert numbered.record == waiting.record
-    assert await trace_of_request(audit.world.reader, "0A1") is None
+    assert await newest_trace(audit.world.reader, "trace_id", TRACE) == numbered
+    assert await newest_trace(audit.world.reader, "request_id", "0A1") is None
 
 
 async def test_a_request_is_looked_for_no_further_back_than_promised(
@@ -114,7 +115,23 @@ async def test_a_request_is_looked_for_no_further_back_than_promised(
     await turns(one)
     await audit.write(1)
     await turns(one)
-    assert await trace_of_request(audit.world.reader, "0A1B") is not None
+    assert await newest_trace(audit.world.reader, "request_id", "0A1B") is not None
     await audit.write(4)
     await turns(one)
-    assert await trace_of_request(audit.world.reader, "0A1B") is None
+    assert await newest_trace(audit.world.reader, "request_id", "0A1B") is None
+
+
+async def test_metadata_that_looks_like_a_request_does_not_hide_it() -> None:
+    audit = await open_audit()
+    one = await audit.sequencer()
+    await write_traced(audit, "0A1B")
+    await turns(one)
+    change = audit.world.maker.create_multipart(audit.world.bucket, b"looks-like-it")
+    meta = replace(change.meta, user={"request_id": "0A1B"})
+    assert (await audit.writer.submit(replace(change, meta=meta))).ok
+    for _ in range(2):  # Waiting for its number, then numbered.
+        found = await newest_trace(audit.world.reader, "request_id", "0A1B")
+        assert found is not None
+        assert found.record.key == b"traced"
+        await turns(one)
+    assert b'"request_id":"0A1B"' in audit.published()[-1].payload
