@@ -3,7 +3,8 @@ FROM python:3.11-slim-bookworm AS base
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /opt/fileflux
 COPY requirements/ requirements/
-RUN pip install --require-hashes -r requirements/build.lock -r requirements/runtime.lock
+RUN pip install --require-hashes -r requirements/build.lock \
+    -r requirements/runtime.lock -r requirements/tracing.lock
 COPY . .
 # Everything was installed as locked; the project adds only itself.
 RUN pip install --no-deps --no-build-isolation . && useradd --uid 10001 --create-home fileflux \

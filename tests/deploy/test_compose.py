@@ -13,7 +13,7 @@ import pytest
 import yaml
 from pydantic import SecretStr
 
-from fileflux.console.settings_reference import service_settings, variables_of
+from fileflux.console.settings_reference import BESIDE, service_settings, variables_of
 from fileflux.core.classes import parse_classes
 from fileflux.core.settings import CommonSettings
 
@@ -52,7 +52,8 @@ def test_a_service_is_given_what_it_reads_and_nothing_else(name: str) -> None:
     cls = settings_of(name)
     environment = OURS[name]["environment"]
     required = {str(info.alias) for info in cls.model_fields.values() if info.is_required()}
-    assert set(environment) <= variables_of(cls)
+    beside = {variable for variable, _, _ in BESIDE if variable.startswith("OTEL_")}
+    assert set(environment) <= variables_of(cls) | beside
     assert required <= set(environment)
 
 

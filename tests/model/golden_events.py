@@ -1,6 +1,7 @@
-"""One of every private event and change, filled in from the released table: `events_v1.bin`.
+"""One of every private event and change, filled in from the first released table: `events_v1.bin`.
 
-A field that came after the release keeps its default, as a reader fills it in for an old record.
+That table is kept beside it (`events_v1.json`): the released one grows with every release. A field
+that came later keeps its default, as a reader fills it in for an old record.
 `python -m tests.model.golden_events` writes the fixture: only ever for a new version.
 """
 
@@ -21,7 +22,7 @@ from fileflux.events.wire import CHANGE_KINDS, EVENT_KINDS
 
 ROOT: Final = Path(__file__).parents[2]
 FIXTURE: Final = ROOT / "tests" / "fixtures" / "events_v1.bin"
-TABLE: Final = json.loads((ROOT / "schemas" / "v1" / "pipeline.json").read_text())
+TABLE: Final = json.loads(FIXTURE.with_suffix(".json").read_text())
 _RELEASED: Final[Mapping[str, Any]] = {**TABLE["events"], **TABLE["changes"], **TABLE["parts"]}
 
 

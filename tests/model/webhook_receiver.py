@@ -19,12 +19,14 @@ class VerifyingReceiver:
     """`taken`: (event id, key, sequencer) of each delivery that was answered with 2xx.
 
     `bodies`: of these, and of tests.
+    `headers`: of every delivery.
     """
 
     def __init__(self) -> None:
         self.secret = ""
         self.taken: list[tuple[str, str, str]] = []
         self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
         self.before: Callable[[], Awaitable[None]] | None = None
         self.status = 204
         self.port = 0
@@ -51,6 +53,7 @@ class VerifyingReceiver:
         Webhook(self.secret).verify(body, dict(request.headers))
         if self.before is not None:
             await self.before()
+        self.headers.append(dict(request.headers))
         if self.status < 300:
             self.bodies.append(body)
             for record in json.loads(body).get("Records", []):

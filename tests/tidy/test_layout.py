@@ -77,7 +77,8 @@ def test_declared_dependencies_are_the_locked_ones() -> None:
     """pip reads pyproject.toml, `make setup` reads the locks: they must want the same."""
     project = PYPROJECT["project"]
     assert sorted(_plain(project["dependencies"])) == sorted(_wanted("runtime"))
-    assert sorted(_plain(project["optional-dependencies"]["dev"])) == sorted(_wanted("dev"))
+    for extra in ("dev", "tracing"):
+        assert sorted(_plain(project["optional-dependencies"][extra])) == sorted(_wanted(extra))
 
 
 def test_locks_pin_everything_and_name_no_registry() -> None:

@@ -5,9 +5,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from fileflux.console.data_dir import Credentials, DataDir
 from fileflux.console.processes import ManagedProcess
+
+PASSED_ON: Final = ("FILEFLUX_", "KAFKA_", "OTEL_")
+"""Beginnings of the variables that services get from a person's environment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ def common_env(
         for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "PYTHONPATH")
         if (value := os.environ.get(name))
     }
-    kept.update({k: v for k, v in os.environ.items() if k.startswith(("FILEFLUX_", "KAFKA_"))})
+    kept.update({k: v for k, v in os.environ.items() if k.startswith(PASSED_ON)})
     return {
         **kept,
         "PYTHONUNBUFFERED": "1",

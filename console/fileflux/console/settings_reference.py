@@ -31,8 +31,8 @@ not edit it.
 A service reads its environment once, at its start, and ends with exit code 2 and a list of every
 problem when something is wrong or missing. Secrets have no defaults. A settings object never
 changes while the process lives: to change a setting, restart the service. `fileflux dev` sets all
-of this for the processes it starts and passes on what the person's environment has of `FILEFLUX_*`
-and `KAFKA_*`.
+of this for the processes it starts and passes on what the person's environment has of `FILEFLUX_*`,
+`KAFKA_*` and `OTEL_*`.
 """
 
 SHARED: Final[Sequence[tuple[str, type[CommonSettings]]]] = (
@@ -50,6 +50,25 @@ BESIDE: Final[Sequence[tuple[str, str, str]]] = (
         "FILEFLUX_NEW_PASSWORD",
         "empty",
         "`fileflux admin user create`: the new user's password for HTTP Basic.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "empty",
+        "Every service: the collector of traces (OTLP over HTTP). Empty: nothing is recorded. "
+        "`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is the whole address.",
+    ),
+    ("OTEL_SERVICE_NAME", "`fileflux-…`", "Every service: its name in traces."),
+    ("OTEL_RESOURCE_ATTRIBUTES", "empty", "Every service: `name=value`, comma separated."),
+    (
+        "OTEL_TRACES_SAMPLER",
+        "`parentbased_always_on`",
+        "Every service: which requests are recorded.",
+    ),
+    ("OTEL_TRACES_SAMPLER_ARG", "`1.0`", "Its ratio, if it has one."),
+    (
+        "OTEL_SDK_DISABLED",
+        "`false`",
+        "Every service: `true` records nothing. Other `OTEL_…` variables are the SDK's own.",
     ),
     ("FILEFLUX_INGEST_WORKER", "unset", "Set by an ingest for its workers; never by a person."),
 )

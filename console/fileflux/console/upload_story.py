@@ -11,25 +11,31 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fileflux.console.upload_deliveries import DeliveryStory, attempt_hops
+from fileflux.console.upload_deliveries import as_json as delivery_as_json
 from fileflux.core.errors import FileFluxError
 from fileflux.core.model import SMALL_OBJECT_BYTES_MAX
 from fileflux.events.codec import decode_events
 from fileflux.events.ports import Broker
 from fileflux.events.schema import PlacementDecided, ReplicaSet
 from fileflux.events.topics import PLACEMENT_MAP
-from fileflux.metadata.audit_log import Trace
+from fileflux.metadata.audit_log import Hop, Trace
 from fileflux.metadata.rows import AuditRecord
 
 MAPS_READ_MAX: Final = 100_000
 BUNDLES_SHOWN_MAX: Final = 4
+DELIVERIES_SHOWN_MAX: Final = 20
+_REQUEST: Final = ("request_id", "trace_id", "user_name", "source_address")
+"""What the record keeps of the request, as it is shown."""
 
 
-def since_first(traced: Trace) -> list[tuple[str, float]]:
-    """Every hop and its time in ms since the first one."""
-    if not traced.hops:
+def since_first(traced: Trace, more: Sequence[Hop] = ()) -> list[tuple[str, float]]:
+    """Every hop and its time in ms since the first one. `more`: what the record cannot know."""
+    hops = sorted([*traced.hops, *more], key=lambda hop: hop.at_us)
+    if not hops:
         return []
-    began = traced.hops[0].at_us
-    return [(hop.name, (hop.at_us - began) / 1000) for hop in traced.hops]
+    began = hops[0].at_us
+    return [(hop.name, (hop.at_us - began) / 1000) for hop in hops]
 
 
 async def reasons_of(broker: Broker, record: AuditRecord) -> dict[str, str]:
@@ -81,19 +87,27 @@ def _set_of(decided: PlacementDecided, facts: Any, number: int) -> ReplicaSet | 
     return None
 
 
-def as_json(traced: Trace, reasons: dict[str, str]) -> dict[str, Any]:
+def as_json(
+    traced: Trace, reasons: dict[str, str], deliveries: Sequence[DeliveryStory] = ()
+) -> dict[str, Any]:
     record, facts = traced.record, dict[str, Any](traced.record.facts)
     return {
         "bucket": record.bucket,
         "key": (record.key or b"").decode("utf-8", "replace"),
         "operation": record.operation,
+        "at_us": record.at_us,
+        **{name: record.actor.get(name, "") for name in _REQUEST},
         "position": traced.position,
+        "sequence": traced.numbered.sequence if traced.numbered else None,
         "version": facts.get("version"),
         "size": facts.get("size"),
         "bundles": [
             {**bundle, "why": reasons.get(bundle["bundle"])} for bundle in facts.get("bundles", [])
         ],
-        "hops": [{"name": name, "ms": ms} for name, ms in since_first(traced)],
+        "hops": [
+            {"name": name, "ms": ms} for name, ms in since_first(traced, attempt_hops(deliveries))
+        ],
+        "deliveries": [delivery_as_json(story) for story in deliveries],
     }
 
 
@@ -118,11 +132,36 @@ def show_places(out: Console, record: AuditRecord, reasons: dict[str, str]) -> N
         out.print(f"  … and {len(bundles) - BUNDLES_SHOWN_MAX} bundles more")
 
 
-def show_hops(out: Console, traced: Trace) -> None:
+def show_request(out: Console, traced: Trace) -> None:
+    """Who asked for what, under which ids, and where the audit stream has it."""
+    record, actor = traced.record, traced.record.actor
+    who = printable(f"{actor.get('user_name', '')} from {actor.get('source_address', '') or '-'}")
+    out.print(f"  {record.operation} by {escape(who)}", soft_wrap=True)
+    ids = [f"request {actor.get('request_id') or '-'}"]
+    if actor.get("trace_id"):
+        ids.append(f"trace {actor['trace_id']}")
+    place = f"audit position {traced.position}" if traced.position else "not numbered yet"
+    if traced.numbered is not None:
+        place += f", {traced.numbered.sequence} of its bucket"
+    out.print(f"    [dim]{escape(printable(' · '.join([*ids, place])))}[/dim]", soft_wrap=True)
+
+
+def show_deliveries(out: Console, stories: Sequence[DeliveryStory]) -> None:
+    """Who was told, by its webhook."""
+    for story in stories[:DELIVERIES_SHOWN_MAX]:
+        count = len(story.attempts)
+        tried = f", {count} attempt{'' if count == 1 else 's'}" if count else ""
+        out.print(f"  webhook {story.webhook[:8]}: {story.state}{tried}", soft_wrap=True)
+        out.print(f"    [dim]{escape(printable(story.url))}[/dim]", soft_wrap=True)
+    if len(stories) > DELIVERIES_SHOWN_MAX:
+        out.print(f"  … and {len(stories) - DELIVERIES_SHOWN_MAX} webhooks more")
+
+
+def show_hops(out: Console, traced: Trace, more: Sequence[Hop] = ()) -> None:
     """The events of one upload, with the time of each hop."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("ms", justify="right")
     table.add_column("what happened")
-    for name, ms in since_first(traced):
-        table.add_row(f"{ms:.1f}", name)
+    for name, ms in since_first(traced, more):
+        table.add_row(f"{ms:.1f}", escape(printable(name)))
     out.print(table)

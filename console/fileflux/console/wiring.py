@@ -22,6 +22,7 @@ from fileflux.events.kafka import KafkaBroker, open_kafka
 from fileflux.metadata.archive import Archive
 from fileflux.metadata.archive_blocks import ArchivedBlocks
 from fileflux.metadata.archive_open import open_archive
+from fileflux.metadata.deliveries_of_event import EventDeliveries
 from fileflux.metadata.direct import DirectWriter
 from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
 from fileflux.metadata.postgres_webhooks import PostgresWebhooks
@@ -129,6 +130,18 @@ async def open_webhooks(
         archive = await stack.enter_async_context(open_archive(archive_settings(found)))
         blocks = None if archive is None else ArchivedBlocks(archive)
         yield PostgresWebhooks(connections), PostgresReader(connections, blocks)
+
+
+@asynccontextmanager
+async def open_deliveries(
+    found: Surroundings,
+) -> AsyncIterator[tuple[PostgresWebhooks, EventDeliveries]]:
+    """The subscriptions, and what became of single events; closed at the end."""
+    connections = await open_connections(found.database_url, size_max=1)
+    try:
+        yield PostgresWebhooks(connections), EventDeliveries(connections)
+    finally:
+        await connections.close()
 
 
 @asynccontextmanager

@@ -14,7 +14,10 @@ from fileflux.core.model import HopTimes, Manifest, ObjectMeta, WriteConditions
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asked, as the audit record keeps it. Never a secret, a signature or a token."""
+    """Who asked, as the audit record keeps it. Never a secret, a signature or a token.
+
+    `traceparent`: the request's place in a trace (W3C), or what its client sent; `trace_id` of it.
+    """
 
     user_id: UserId
     user_name: str
@@ -23,6 +26,7 @@ class Actor:
     user_agent: str = ""
     request_id: str = ""
     trace_id: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

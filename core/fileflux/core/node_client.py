@@ -32,6 +32,7 @@ from fileflux.core.node_messages import (
     encode_drop,
 )
 from fileflux.core.node_records import PAGE_BYTES_MAX, HeldBundle, decode_records
+from fileflux.core.tracing import TRACEPARENT, current
 
 _U32: Final = struct.Struct(">I")
 SMALL_READ_BYTES_MAX: Final = MIB + 2 * BLOCK_SIZE_BYTES
@@ -184,6 +185,8 @@ class NodeClient:
             now_us = self._clock.now_us()
             value = sign(self._secret, method=method, target=target, now_us=now_us, body=body)
             headers.append((SIGNATURE_HEADER, value))
+            if (trace := current()) is not None:
+                headers.append((TRACEPARENT, trace.traceparent))
         return await self._pool.exchange(
             parse_origin(_base(url)),
             method,

@@ -19,10 +19,14 @@ import uvloop
 from fileflux.core.errors import Invalid
 from fileflux.core.settings import CommonSettings, SettingsInvalid, load_settings
 from fileflux.core.telemetry import LOOP_LAG, configure_logging, get_logger
+from fileflux.core.tracing import install
+from fileflux.core.tracing_choice import choose_tracer
 
 log = get_logger(__name__)
 
 EXIT_SETTINGS: Final = 2
+LAST_SPANS_S: Final = 3.0
+"""So long a stopping process waits for the collector of its traces, if it has one."""
 LOOP_LAG_INTERVAL_S: Final = 0.5
 GC_THRESHOLDS: Final = (20_000, 20, 20)
 """A seal of 200 uploads is thousands of objects: with Python's defaults every second transaction
@@ -31,13 +35,18 @@ met a full collection of 20 ms (p99 39 ms, with these 22)."""
 Main = Callable[[asyncio.Event], Awaitable[None]]
 
 
-def run_service(main: Main) -> None:
-    """Run `main(stopping)` until it returns, then exit."""
+def run_service(main: Main, *, name: str = "") -> None:
+    """Run `main(stopping)` until it returns, then exit. `name`: the service's, in traces."""
     try:
         common = load_settings(CommonSettings)
         configure_logging(level=common.log_level, log_format=common.log_format)
+        tracer = choose_tracer(name)
+        install(tracer)
         _calm_collector()
-        uvloop.run(_run(main))
+        try:
+            uvloop.run(_run(main))
+        finally:
+            tracer.close(timeout_s=LAST_SPANS_S)
     except SettingsInvalid as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_SETTINGS)

@@ -115,6 +115,11 @@ REPLICAS_FAILED = Counter("fileflux_replicas_failed", "Reads that a replica fail
 # How long the loop was late: blocking calls show here before they hurt.
 LOOP_LAG = Gauge("fileflux_loop_lag_seconds", "How late the event loop woke up.")
 
+# --- every service ----------------------------------------------------------------------------
+# Spans of traces: recorded, exported, lost because the collector did not take them. Recorded and
+# neither of the others: they wait, or the SDK's queue was full.
+TRACE_SPANS = Counter("fileflux_trace_spans", "Spans by what became of them.", ["outcome"])
+
 # --- events -----------------------------------------------------------------------------------
 # Records through this process; a record holds the events of one flush.
 EVENTS = Counter("fileflux_events", "Records published and read.", ["topic", "direction"])

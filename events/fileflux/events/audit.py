@@ -7,6 +7,7 @@ and time, and its numbers, are attributes in the headers:
     ce_stream     32 hex      the bucket's id; zeros: what belongs to no bucket
     ce_sequence   20 digits   place among the stream's records, from 1 without gaps
     ce_prevhash   64 hex      h(n-1); h(n) = SHA-256(h(n-1) ‖ value of n), h(0) = 32 zero bytes
+    ce_traceparent            if the request had one: its place in a trace (W3C)
 
 The sequencer may publish a run again, so a reader skips a position that it has. A gap is an error:
 `AuditStream` raises AuditGap, and its owner seeks and reads again.
@@ -21,6 +22,7 @@ from typing import Final
 import orjson
 
 from fileflux.core.errors import AuditGap, EventInvalid
+from fileflux.core.tracing import TRACEPARENT
 from fileflux.events.ports import EventSource, Record, TopicLookup
 from fileflux.events.topics import AUDIT
 
@@ -77,7 +79,7 @@ def to_cloudevent(
     attributes = {
         "specversion": SPEC_VERSION,
         **{name: stored[name] for name in ("id", "source", "type", "time")},
-        **{name: stored[name] for name in ("subject",) if name in stored},
+        **{name: stored[name] for name in ("subject", TRACEPARENT) if name in stored},
         "position": f"{position:0{NUMBER_DIGITS}}",
         "stream": stream.hex(),
         "sequence": f"{sequence:0{NUMBER_DIGITS}}",
@@ -94,7 +96,10 @@ def _attributes(value: bytes) -> Mapping[str, str]:
         wanted = {name: stored[name] for name in ("id", "source", "type", "time")}
         if "subject" in stored:
             wanted["subject"] = stored["subject"]
-    except (KeyError, TypeError, ValueError) as error:
+        trace = stored.get("data", {}).get("actor", {}).get(TRACEPARENT)
+        if trace is not None:
+            wanted[TRACEPARENT] = trace
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EventInvalid(f"a stored audit record without its attributes: {error!r}") from error
     if not all(isinstance(text, str) and text for text in wanted.values()):
         raise EventInvalid("the attributes of an audit record are texts")

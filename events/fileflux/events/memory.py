@@ -14,6 +14,7 @@ from typing import Final
 
 from fileflux.core.clock import Clock
 from fileflux.core.errors import BrokerUnavailable
+from fileflux.core.tracing import tracer
 from fileflux.events.ports import (
     EventPublisher,
     EventSource,
@@ -23,6 +24,7 @@ from fileflux.events.ports import (
     TopicsFound,
 )
 from fileflux.events.topics import Topic, all_topics
+from fileflux.events.traced_publisher import TracedPublisher
 
 HELD_S_MAX: Final = 0.05
 """A reordered record with no successor comes after this long."""
@@ -93,10 +95,14 @@ class MemoryBroker:
         }
 
     async def fast_publisher(self) -> EventPublisher:
-        return _MemoryPublisher(self, is_safe=False)
+        return self._publisher(is_safe=False)
 
     async def safe_publisher(self) -> EventPublisher:
-        return _MemoryPublisher(self, is_safe=True)
+        return self._publisher(is_safe=True)
+
+    def _publisher(self, *, is_safe: bool) -> EventPublisher:
+        publisher = _MemoryPublisher(self, is_safe=is_safe)
+        return TracedPublisher(publisher, tracer()) if tracer().is_on else publisher
 
     async def source(self, partitions: Sequence[tuple[str, int]]) -> EventSource:
         for topic, partition in partitions:

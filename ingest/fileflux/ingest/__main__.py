@@ -103,4 +103,4 @@ def _wait_for_ports(path: Path) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    run_service(main)
+    run_service(main, name="ingest")

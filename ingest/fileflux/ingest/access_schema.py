@@ -16,7 +16,7 @@ from fileflux.core.json_schema import (
 from fileflux.events.access import READ, REFUSED
 from fileflux.ingest.operations import OPERATIONS
 from fileflux.metadata.audit_schema import cloudevent_headers
-from fileflux.metadata.facts_schema import ACTOR_SAYS, BYTES, KEY, TIME_US, Members
+from fileflux.metadata.facts_schema import ACTOR_MAY_SAY, ACTOR_SAYS, BYTES, KEY, TIME_US, Members
 
 _NAMES: Final = [one.name for one in OPERATIONS]
 _REQUEST: Final = ("source_address", "request_id")
@@ -27,7 +27,7 @@ def access_record() -> Schema:
     """Return the schema of the value of a record of `fileflux.access`."""
     actor = record(
         {name: ACTOR_SAYS[name] for name in _REQUEST},
-        {name: one for name, one in ACTOR_SAYS.items() if name not in _REQUEST},
+        {name: one for name, one in ACTOR_SAYS.items() if name not in _REQUEST} | ACTOR_MAY_SAY,
         "Who asked; of those who did not prove it, only whence.",
     )
     required: Members = {

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from fileflux.core.telemetry import S3_BYTES_IN, get_logger
+from fileflux.core.tracing import NO_SPAN, Span, TraceContext
 from fileflux.ingest import events_api, rest_api
 from fileflux.ingest.access_log import Answered, asks
 from fileflux.ingest.answering import send_answer
@@ -25,6 +26,7 @@ from fileflux.ingest.operation_handlers import HANDLERS
 from fileflux.ingest.operations import Level, Operation
 from fileflux.ingest.parsed_request import RawRequest, parse_request
 from fileflux.ingest.request_metrics import RequestMetrics
+from fileflux.ingest.request_traces import RequestTraces, client_context
 from fileflux.ingest.respond_async import is_status_request, upload_status
 from fileflux.ingest.routes import check_implemented, route
 from fileflux.ingest.s3_errors import RequestNames, new_request_id, render, s3_error
@@ -44,12 +46,16 @@ class S3App:
         self._deps = deps
         self._host_id = host_id
         self._metrics = RequestMetrics()
+        self._traces = RequestTraces()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
         request = _Request(scope, receive, self._deps)
-        with self._metrics.measure(scope["method"]) as measured:
+        with (
+            self._traces.begin(scope["headers"]) as request.span,
+            self._metrics.measure(scope["method"]) as measured,
+        ):
             try:
                 answer = await self._answer(request)
             except Exception as error:  # The boundary of a request.
@@ -57,6 +63,8 @@ class S3App:
             answer = await self._noted(request, answer)
             measured.operation = request.operation
             measured.status = answer.status
+            if request.span:
+                self._traces.describe(request.span, scope, request.answered(answer))
             if request.has_unread_body:
                 await request.drain()
             headers = self._common_headers(request)
@@ -161,6 +169,7 @@ class _Request:
         self._scope = scope
         self._received_us = deps.clock.now_us()
         self.made_call: Call | None = None
+        self.span: Span = NO_SPAN
         self.request_id = new_request_id(deps.rng)
         self.raw = RawRequest(
             scope["method"], scope["raw_path"], scope["query_string"], scope["headers"]
@@ -207,8 +216,13 @@ class _Request:
             received_us=self._received_us,
             source_address=self._source_address,
             stream=self._stream(),
+            trace=self._trace(verified.request.headers),
         )
         return self.made_call
+
+    def _trace(self, headers: Mapping[str, str]) -> TraceContext | None:
+        """Return our place in a trace; where none is recorded here, the client's is passed on."""
+        return self.span.context or client_context(headers)
 
     def answered(self, answer: Answer) -> Answered:
         return Answered(

@@ -18,6 +18,7 @@ from fileflux.events.codec import encode_events
 from fileflux.events.ports import EventPublisher
 from fileflux.events.schema import BundleAssigned
 from fileflux.events.topics import BUNDLES_ASSIGNED
+from fileflux.events.traced_publisher import Headers, trace_headers
 from fileflux.ingest.seals import SourceUrls, WatchedBundle
 
 ASSIGNMENT_LIFE_US: Final = 60_000_000
@@ -99,7 +100,10 @@ class Assigner:
         by_slot: dict[int, list[BundleAssigned]] = defaultdict(list)
         for event in await self._events(bundle, nodes):
             by_slot[slot_of(event.node_id, self._slot_count)].append(event)
-        await asyncio.gather(*(self._publish(slot, events) for slot, events in by_slot.items()))
+        headers = trace_headers(bundle.trace)
+        await asyncio.gather(
+            *(self._publish(slot, events, headers) for slot, events in by_slot.items())
+        )
         failpoint("ingest.after_assign")
 
     async def assign_again(self, bundle: WatchedBundle) -> None:
@@ -184,5 +188,7 @@ class Assigner:
             for node_id in nodes
         ]
 
-    async def _publish(self, slot: int, events: Sequence[BundleAssigned]) -> None:
-        await self._publisher.publish(BUNDLES_ASSIGNED, encode_events(events), partition=slot)
+    async def _publish(self, slot: int, events: Sequence[BundleAssigned], headers: Headers) -> None:
+        await self._publisher.publish(
+            BUNDLES_ASSIGNED, encode_events(events), partition=slot, headers=headers
+        )

@@ -18,12 +18,14 @@ from fileflux.core.errors import Unavailable
 from fileflux.core.failpoints import failpoint
 from fileflux.core.ids import Incarnation, lane_of
 from fileflux.core.model import SMALL_OBJECT_BYTES_MAX, Manifest
+from fileflux.core.tracing import Span, parse_traceparent, tracer
 from fileflux.events.ports import Broker
 from fileflux.events.topics import BUNDLES_COMMITTED, UPLOADS_COMPLETED
 from fileflux.ingest.assigner import Assigner, PlacementView
 from fileflux.ingest.background import Background
 from fileflux.ingest.completions import Completions
 from fileflux.ingest.database_clock import DatabaseClock
+from fileflux.ingest.flush_traces import describe_seal
 from fileflux.ingest.flushing import Pipeline, answer, outcomes_of
 from fileflux.ingest.large_upload import LargeUpload
 from fileflux.ingest.release import Releaser
@@ -85,6 +87,7 @@ class UploadEngine:
         self._writes = 0
         self._no_writes = asyncio.Event()
         self._closing = False
+        self._tracer = tracer()
 
     async def write(self, body: Body, *, intent: UploadIntent, finish: Finish) -> Outcome:
         """Store one upload; return its outcome, which may be a refusal.
@@ -161,8 +164,18 @@ class UploadEngine:
         first = await _first_piece(body)
         if first is None:
             return await self._direct.submit(finish(0, Manifest()))
+        parent = parse_traceparent(intent.traceparent) if self._tracer.is_on else None
+        with self._tracer.span("write large upload", parent) as span:
+            return await self._write_bundles(_rejoined([first], body), intent, finish, span)
+
+    async def _write_bundles(
+        self, body: Body, intent: UploadIntent, finish: Finish, span: Span
+    ) -> Outcome:
         upload = LargeUpload(self.pipeline, intent)
-        record = await upload.stage(_rejoined([first], body), finish)
+        upload.seal.trace = span.context
+        record = await upload.stage(body, finish)
+        if span:
+            describe_seal(span, upload.seal)
         if intent.on_staged is not None:
             await self._tell_staged(upload, intent, record)
         settlement = await self._to_the_end(self.pipeline.settle(upload.seal, record))

@@ -12,6 +12,7 @@ from typing import Final
 from fileflux.core.changes import Actor
 from fileflux.core.checksum import Buffer
 from fileflux.core.clock import Clock
+from fileflux.core.tracing import TraceContext
 from fileflux.ingest.auth import Principal
 from fileflux.ingest.auth_errors import EntityTooLarge
 from fileflux.ingest.body import BodyReader
@@ -42,7 +43,8 @@ class Answer:
 class Call:
     """A verified request. `stream` gives the raw body once; `is_body_read` tells whether it began.
 
-    `bucket` is the authorized bucket of bucket and object operations.
+    `bucket` is the authorized bucket of bucket and object operations. `trace`: where the request
+    stands in a trace, ours or its client's.
     """
 
     request: ParsedRequest
@@ -52,7 +54,7 @@ class Call:
     received_us: int
     source_address: str
     stream: AsyncIterator[bytes]
-    trace_id: str = ""
+    trace: TraceContext | None = None
     bucket_row: BucketRow | None = None
     is_body_read: bool = False
 
@@ -78,7 +80,8 @@ class Call:
             source_address=self.source_address,
             user_agent=self.headers.get("user-agent", "")[:256],
             request_id=self.request_id,
-            trace_id=self.trace_id,
+            trace_id=self.trace.trace_id if self.trace else "",
+            traceparent=self.trace.traceparent if self.trace else "",
         )
 
     def body(self, clock: Clock, limits: BodyLimits | None = None) -> BodyReader:

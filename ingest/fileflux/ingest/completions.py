@@ -12,10 +12,12 @@ from fileflux.core.clock import Clock
 from fileflux.core.errors import EventInvalid, FileFluxError
 from fileflux.core.ids import NodeId
 from fileflux.core.telemetry import get_logger
+from fileflux.core.tracing import tracer
 from fileflux.events.codec import decode_events
 from fileflux.events.ports import EventSource, Record
 from fileflux.events.schema import BundleCommitted, BundleRefused, Event, UploadsCompleted
 from fileflux.events.topics import BUNDLES_COMMITTED, UPLOADS_COMPLETED
+from fileflux.events.traced_publisher import consumed
 from fileflux.ingest.seals import OpenSeals, WatchedBundle
 
 log = get_logger(__name__)
@@ -47,6 +49,7 @@ class Completions:
         self._clock = clock
         self._on_confirmed = on_confirmed
         self._on_refused = on_refused
+        self._tracer = tracer()
         self._heard_s = clock.monotonic_s()
 
     @property
@@ -72,7 +75,11 @@ class Completions:
                 continue
             self._heard_s = self._clock.monotonic_s()
             for record in records:
-                self._hear(record)
+                if self._tracer.is_on:
+                    with consumed(self._tracer, record):
+                        self._hear(record)
+                else:
+                    self._hear(record)
 
     async def close(self) -> None:
         await self._source.close()

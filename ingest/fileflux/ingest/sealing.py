@@ -77,6 +77,7 @@ class Sealing:
             seal_id=seal.seal_id,
             storage_class=seal.storage_class,
             ask_at_s=self._clock.monotonic_s() + self._silence_s,
+            trace=seal.trace,
         )
         self._seals.watch(seal, bundle)
         return bundle

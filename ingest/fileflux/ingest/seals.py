@@ -11,6 +11,7 @@ from typing import Protocol
 
 from fileflux.core.ids import BundleId, NodeId, SealId, UploadId
 from fileflux.core.model import SealedBundle, SizeClass, StorageClass
+from fileflux.core.tracing import TraceContext
 from fileflux.events.schema import BundleCommitted, BundleRefused, UploadsCompleted
 from fileflux.metadata.rows import Settlement
 
@@ -29,7 +30,8 @@ class WatchedBundle:
     too long; a late confirmation of one still counts. `attempt` grows with each replacement.
     `ask_at_s`: when the database is asked for it, `questions` how often it was. `is_leaving`: it is
     deleted from the staging some time from now; `is_released`: now; `is_held`: not until an
-    accepted upload is final. `source`: who serves it, if it is not our own staging.
+    accepted upload is final. `source`: who serves it, if it is not our own staging. `trace`: of
+    the flush that staged it.
     """
 
     sealed: SealedBundle
@@ -46,6 +48,7 @@ class WatchedBundle:
     is_held: bool = False
     source: "SourceUrls | None" = None
     quorum: "asyncio.Future[Exception | None] | None" = None
+    trace: TraceContext | None = None
 
     @property
     def bundle_id(self) -> BundleId:
@@ -119,6 +122,7 @@ class OpenSeal:
     emitted_s: float = 0.0
     ask_at_s: float = 0.0
     questions: int = 0
+    trace: TraceContext | None = None
 
     @property
     def is_emitted(self) -> bool:

@@ -30,6 +30,7 @@ from fileflux.core.telemetry import (
 )
 from fileflux.events.ports import EventPublisher
 from fileflux.events.topics import UPLOADS_SEALED
+from fileflux.events.traced_publisher import trace_headers
 from fileflux.ingest.assigner import Assigner
 from fileflux.ingest.background import Background
 from fileflux.ingest.seals import OpenSeal, OpenSeals, WatchedBundle
@@ -198,7 +199,11 @@ class Settler:
     async def _publish(self, seal: OpenSeal) -> None:
         assert seal.record is not None
         await self._publisher.publish(
-            UPLOADS_SEALED, seal.record, partition=self._lane, key=seal.seal_id
+            UPLOADS_SEALED,
+            seal.record,
+            partition=self._lane,
+            key=seal.seal_id,
+            headers=trace_headers(seal.trace),
         )
         failpoint("ingest.after_seal")
 

@@ -24,6 +24,8 @@ from fileflux.core.model import (
     StorageClass,
 )
 from fileflux.core.telemetry import FLUSH_UPLOADS
+from fileflux.core.tracing import NO_SPAN, Span, tracer
+from fileflux.ingest.flush_traces import describe_bundle, flush_span
 from fileflux.ingest.flushing import Pipeline, outcomes_of
 from fileflux.ingest.seals import OpenSeal
 from fileflux.ingest.upload import (
@@ -60,6 +62,7 @@ class SmallUploads:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
+        self._tracer = tracer()
         self._batchers: dict[StorageClass, Batcher[SmallUpload, Outcome | None]] = {}
 
     async def write(self, upload: SmallUpload) -> Outcome | None:
@@ -96,19 +99,31 @@ class SmallUploads:
 
     async def _flush(self, uploads: Sequence[SmallUpload]) -> list[Outcome | None]:
         FLUSH_UPLOADS.observe(len(uploads))
-        seal, record = await self._stage(uploads)
+        if not self._tracer.is_on:
+            return await self._write_together(uploads, NO_SPAN)
+        with flush_span(self._tracer, [upload.change.actor for upload in uploads]) as span:
+            return await self._write_together(uploads, span)
+
+    async def _write_together(
+        self, uploads: Sequence[SmallUpload], span: Span
+    ) -> list[Outcome | None]:
+        seal, record = await self._stage(uploads, span)
         outcomes = outcomes_of(await self._pipeline.settle(seal, record))
         return [outcomes.get(upload.change.upload_id) for upload in uploads]
 
-    async def _stage(self, uploads: Sequence[SmallUpload]) -> tuple[OpenSeal, bytes]:
+    async def _stage(self, uploads: Sequence[SmallUpload], span: Span) -> tuple[OpenSeal, bytes]:
         """Stage the bundle and ask its nodes; return the seal and its record."""
         pipeline, sealing = self._pipeline, self._pipeline.sealing
         storage_class = uploads[0].intent.storage_class
         bundle_id = sealing.new_bundle_id()
         choice = pipeline.assigner.choose(bundle_id, storage_class, SizeClass.SMALL)
         seal = sealing.new_seal(storage_class, SizeClass.SMALL)
+        seal.trace = span.context
         bundle = encode_bundle(uploads, seal, bundle_id, sealing.now_us())
-        await pipeline.staging.create(bundle_id, bundle.parts)
+        if span:
+            describe_bundle(span, seal, bundle_id, choice, size=bundle.size)
+        with self._tracer.span("stage bundle", span.context):
+            await pipeline.staging.create(bundle_id, bundle.parts)
         try:
             pipeline.settler.open(seal)
             pipeline.staged(seal, bundle_id, choice, size=bundle.size, crc=bundle.crc)

@@ -10,6 +10,7 @@ from fileflux.core.clock import SystemClock
 from fileflux.core.errors import Invalid
 from fileflux.core.ids import Incarnation
 from fileflux.core.ops import EmbeddedServer, bound_socket
+from fileflux.core.tracing_asgi import traced_app
 from fileflux.ingest.asynchronous import StagingWithNotes
 from fileflux.ingest.large_upload import MEMORY_BYTES
 from fileflux.ingest.settings import IngestSettings
@@ -55,7 +56,8 @@ async def _open_directory_staging(
     stack.callback(staging.close)
     secret = settings.cluster_secret.get_secret_value().encode()
     api = StagingApi(host, secret=secret, clock=SystemClock())
-    config = uvicorn.Config(api.app(), host=settings.host, access_log=False, log_config=None)
+    app = traced_app(api.app(), "GET staged bundle")
+    config = uvicorn.Config(app, host=settings.host, access_log=False, log_config=None)
     server = EmbeddedServer(config)
     await server.start(internal)
     stack.push_async_callback(server.stop)

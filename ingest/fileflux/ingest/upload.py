@@ -32,6 +32,7 @@ class UploadIntent:
 
     `multipart_id`, `part_number`, `multipart`: of a part. `on_staged`: for uploads whose staging
     must survive a power cut before they are accepted; they share a bundle with nobody.
+    `traceparent`: as the change's actor has it.
     """
 
     upload_id: UploadId
@@ -45,6 +46,7 @@ class UploadIntent:
     multipart: MultipartRecord | None = None
     declared_size: int | None = None
     on_staged: OnStaged | None = None
+    traceparent: str = ""
 
     def chunk_meta(self, number: int, record: UploadRecord | None) -> ChunkMeta:
         """Return what the bundle says about chunk `number` of this upload."""
@@ -88,4 +90,5 @@ def seal_size_estimate(change: StoredChange) -> int:
     texts += sum(len(k) + len(v) for k, v in meta.user.items())
     actor = change.actor
     texts += len(actor.user_agent) + len(actor.user_name) + len(actor.request_id)
+    texts += len(actor.trace_id) + len(actor.traceparent)
     return 320 + len(change.key) + len(change.bucket) + len(change.etag) + texts

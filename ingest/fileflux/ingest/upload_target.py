@@ -37,6 +37,7 @@ class UploadTarget:
             storage_class=self.storage_class,
             received_us=self.at_us,
             declared_size=declared_size,
+            traceparent=self.actor.traceparent,
         )
 
     def put_object(

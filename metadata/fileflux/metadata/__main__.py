@@ -289,7 +289,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in COMMANDS:
         print(f"usage: python -m fileflux.metadata {' | '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    run_service(COMMANDS[arguments[0]])
+    run_service(COMMANDS[arguments[0]], name=arguments[0])
     return 0
 
 

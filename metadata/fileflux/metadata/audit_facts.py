@@ -83,6 +83,7 @@ def actor_facts(actor: Actor) -> dict[str, str]:
         "user_agent": redacted(actor.user_agent),
         "request_id": actor.request_id,
         "trace_id": actor.trace_id,
+        **({"traceparent": actor.traceparent} if actor.traceparent else {}),
     }
 
 

@@ -121,11 +121,18 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The way of the change that made a key what it is. `position` 0: not numbered yet."""
+    """The way of a change. `position` 0: not numbered yet; otherwise `numbered` has the record."""
 
     record: AuditRecord
     position: int
     hops: tuple[Hop, ...] = field(default=())
+    numbered: NumberedRecord | None = None
+
+
+def traced(found: NumberedRecord) -> Trace:
+    """Return the way of the change that a record tells of."""
+    record = decode_record(found.payload)
+    return Trace(record, found.position, tuple(hops_of(record)), found)
 
 
 async def trace(
@@ -141,10 +148,8 @@ async def trace(
     wanted = found.row.version_id.hex().encode()
     start = await position_before(reader, stream, found.row.stamp - CLOCK_SLACK_US)
     async for candidate in read_database(reader, first_position=start, stream=stream):
-        if wanted in candidate.payload and (
-            record := _made(candidate.payload, found.row.version_id)
-        ):
-            return Trace(record, candidate.position, tuple(hops_of(record)))
+        if wanted in candidate.payload and _made(candidate.payload, found.row.version_id):
+            return traced(candidate)
     return await _pending_trace(reader, found.row.version_id)
 
 

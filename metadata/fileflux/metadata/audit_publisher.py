@@ -12,6 +12,7 @@ from fileflux.core.clock import Clock
 from fileflux.core.errors import BrokerUnavailable, Invalid, LaneLost, Unavailable
 from fileflux.core.failpoints import failpoint
 from fileflux.core.telemetry import AUDIT_PUBLISHED, AUDIT_REWINDS, get_logger
+from fileflux.core.tracing import TRACEPARENT, tracer
 from fileflux.events.audit import (
     FIRST_POSITION,
     LATE_RECORDS_MAX,
@@ -26,6 +27,7 @@ from fileflux.events.audit import (
 )
 from fileflux.events.ports import Broker, EventPublisher, TopicLookup
 from fileflux.events.topics import AUDIT
+from fileflux.events.traced_publisher import Message
 from fileflux.metadata.chain import NumberedRecord, unpack_block
 from fileflux.metadata.ports import AuditBlock, MetadataReader, SequencerHead
 
@@ -67,6 +69,7 @@ class AuditPublisher:
         self._source = source
         self._clock = clock
         self._stream = stream
+        self._is_traced = tracer().is_on
         self._compared_s = self._sure_s = 0.0
         self._end = 0
         self._follows: int | None = None
@@ -88,7 +91,7 @@ class AuditPublisher:
             await self._compare(head)
         for block in fresh:
             if self.next_position == block.first_position:
-                await self._send(unpack_block(block))
+                await self._send(unpack_block(block), is_fresh=True)
         await self._send_stored(head)
         return self.next_position is not None and self.next_position >= head.next_position
 
@@ -117,7 +120,7 @@ class AuditPublisher:
             )
         return f"the database lacks audit position {position}"
 
-    async def _send(self, records: Sequence[NumberedRecord]) -> None:
+    async def _send(self, records: Sequence[NumberedRecord], *, is_fresh: bool = False) -> None:
         assert self.next_position is not None, "the topic has been compared"
         missing = [record for record in records if record.position >= self.next_position]
         if not missing:
@@ -126,18 +129,18 @@ class AuditPublisher:
         failpoint("sequencer.before_publish")
         if self.next_position == FIRST_POSITION:
             # Alone, so that what overtook it is removed before anybody reads on.
-            await self._append(missing[:1])
+            await self._append(missing[:1], is_fresh)
             self._own_start = self._end - 1
             await self._find_start()
             missing = missing[1:]
         if missing:
-            await self._append(missing)
+            await self._append(missing, is_fresh)
         failpoint("sequencer.after_publish")
 
-    async def _append(self, records: Sequence[NumberedRecord]) -> None:
+    async def _append(self, records: Sequence[NumberedRecord], is_fresh: bool) -> None:
         try:
             last = await self._publisher.publish_all(
-                AUDIT, [_message(record) for record in records], partition=PARTITION
+                AUDIT, [self._message(record, is_fresh) for record in records], partition=PARTITION
             )
         except Unavailable:
             self.next_position = None  # Some of them may be there.
@@ -152,6 +155,21 @@ class AuditPublisher:
         self._sure_s = self._clock.monotonic_s()
         if records[0].position > FIRST_POSITION and end - before > len(records):
             await self._check_between(before, records[0].position)
+
+    def _message(self, record: NumberedRecord, is_fresh: bool) -> Message:
+        """What is published again, perhaps years later, is no part of its request's trace."""
+        message = to_cloudevent(
+            record.payload,
+            position=record.position,
+            stream=record.stream,
+            sequence=record.sequence,
+            previous_hash=record.previous_hash,
+        )
+        trace = (
+            dict(message.headers).get("ce_traceparent") if self._is_traced and is_fresh else None
+        )
+        headers = message.headers if trace is None else (*message.headers, (TRACEPARENT, trace))
+        return message.key, message.value, headers
 
     async def _check_between(self, before: int, position: int) -> None:
         """Somebody else's records came between: of a producer that was given up, most likely."""
@@ -267,14 +285,3 @@ class AuditPublisher:
             f"{stored.next_position - 1}: the database lost its end; run `fileflux rebuild` from "
             "the topic, or delete the topic if the database is meant to start anew"
         )
-
-
-def _message(record: NumberedRecord) -> tuple[bytes | None, bytes, Sequence[tuple[str, bytes]]]:
-    message = to_cloudevent(
-        record.payload,
-        position=record.position,
-        stream=record.stream,
-        sequence=record.sequence,
-        previous_hash=record.previous_hash,
-    )
-    return message.key, message.value, message.headers

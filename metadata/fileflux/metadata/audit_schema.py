@@ -142,7 +142,12 @@ def audit_headers() -> Schema:
     """Return the schema of a record's headers: CloudEvents' attributes in Kafka's binary mode."""
     event: dict[str, Any] = _event({})
     names = ("specversion", "id", "source", "type", "time")
-    return cloudevent_headers({**{n: event[n] for n in names}, **_NUMBERS})
+    made = cloudevent_headers({**{n: event[n] for n in names}, **_NUMBERS})
+    made["properties"] |= {
+        "ce_traceparent": text("The request's place in a trace (W3C), if it had one."),
+        "traceparent": text("The place in a trace of what published the record, if it had one."),
+    }
+    return made
 
 
 def cloudevent_headers(attributes: Members) -> Schema:

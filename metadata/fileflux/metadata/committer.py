@@ -11,7 +11,9 @@ from fileflux.core.clock import Clock
 from fileflux.core.errors import FileFluxError, LaneLost, SettlementUnknown
 from fileflux.core.failpoints import failpoint
 from fileflux.core.telemetry import SEALING_SECONDS, SEALS_SETTLED, get_logger
+from fileflux.core.tracing import TraceContext, tracer
 from fileflux.events.dead_letter import DeadLetters
+from fileflux.metadata.commit_traces import describe_sealing, sealing_span
 from fileflux.metadata.completions import CompletionPublisher
 from fileflux.metadata.intake import HeldCommit, Intake, commit_fault, seal_fault
 from fileflux.metadata.lane_readings import Moves
@@ -48,6 +50,7 @@ class Committer:
         self._dead_letters = dead_letters
         self._clock = clock
         self._attempted: Moves | None = None
+        self._tracer = tracer()
         self.is_unsure = False
         self.clock_ahead_us = 0
         self.committed_s = clock.monotonic_s()
@@ -63,15 +66,15 @@ class Committer:
             self._pending.remove_lane(lane.number)
         self.is_unsure, self._attempted = False, None
 
-    async def announce(self, settled: Sequence[Settled]) -> None:
-        """Forget seals that settled and tell who waits for them."""
+    async def announce(self, settled: Sequence[Settled], trace: TraceContext | None = None) -> None:
+        """Forget seals that settled and tell who waits for them. `trace`: of the transaction."""
         lanes: dict[int, list[Settled]] = {}
         for one in settled:
             self._pending.remove(one.pending)
             SEALS_SETTLED.labels(one.verdict).inc()
             lanes.setdefault(one.pending.lane, []).append(one)
         for lane, ones in lanes.items():
-            await self._completions.send(lane, [one.settlement for one in ones])
+            await self._completions.send(lane, [one.settlement for one in ones], trace)
 
     async def _commit(
         self, seals: list[PendingSeal], commits: list[HeldCommit], *, moves_offsets: bool
@@ -86,8 +89,10 @@ class Committer:
         )
         try:
             _check(seals, commits)
-            with SEALING_SECONDS.time():
+            with SEALING_SECONDS.time(), sealing_span(self._tracer, seals, commits) as span:
                 sealing = await self._database.run(work.run, deadline_s=TRANSACTION_DEADLINE_S)
+                if span:
+                    describe_sealing(span, sealing)
         except LaneLost:
             self.is_unsure, self._attempted = True, None
         except SettlementUnknown:
@@ -97,9 +102,11 @@ class Committer:
                 raise
             await self._isolate(seals, commits, error)
         else:
-            await self._committed(sealing, commits)
+            await self._committed(sealing, commits, span.context)
 
-    async def _committed(self, sealing: Sealing, commits: list[HeldCommit]) -> None:
+    async def _committed(
+        self, sealing: Sealing, commits: list[HeldCommit], trace: TraceContext | None
+    ) -> None:
         failpoint("materializer.after_commit")
         self._dead_letters.note_success()
         self._book.moved(sealing.moves)
@@ -109,7 +116,7 @@ class Committer:
             self.clock_ahead_us = sealing.clock_us - self._clock.now_us()
         for pending, nodes in sealing.waiting:
             self._pending.correct(pending, nodes)
-        await self.announce(sealing.settled)
+        await self.announce(sealing.settled, trace)
 
     async def _isolate(
         self, seals: list[PendingSeal], commits: list[HeldCommit], error: Exception

@@ -12,10 +12,12 @@ from fileflux.core.clock import Clock
 from fileflux.core.errors import BrokerUnavailable
 from fileflux.core.failpoints import failpoint
 from fileflux.core.telemetry import get_logger
+from fileflux.core.tracing import TraceContext
 from fileflux.events.codec import encode_events
 from fileflux.events.ports import EventPublisher
 from fileflux.events.schema import UploadsCompleted
 from fileflux.events.topics import UPLOADS_COMPLETED
+from fileflux.events.traced_publisher import trace_headers
 from fileflux.metadata.rows import Settlement
 
 log = get_logger(__name__)
@@ -33,7 +35,9 @@ class CompletionPublisher:
         self._clock = clock
         self._in_flight: set[asyncio.Task[None]] = set()
 
-    async def send(self, lane: int, settlements: Iterable[Settlement]) -> None:
+    async def send(
+        self, lane: int, settlements: Iterable[Settlement], trace: TraceContext | None = None
+    ) -> None:
         """Publish one record per lane and step; wait only when too many are in flight."""
         now_us = self._clock.now_us()
         events = [
@@ -48,21 +52,23 @@ class CompletionPublisher:
         for run in _runs(events):
             while len(self._in_flight) >= IN_FLIGHT_MAX:
                 await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
-            self._start(lane, encode_events(run))
+            self._start(lane, encode_events(run), trace)
 
     async def drain(self) -> None:
         """Return when everything has been acknowledged or given up."""
         while self._in_flight:
             await asyncio.wait(self._in_flight)
 
-    def _start(self, lane: int, value: bytes) -> None:
-        task = asyncio.create_task(self._publish(lane, value), name="publish completions")
+    def _start(self, lane: int, value: bytes, trace: TraceContext | None) -> None:
+        task = asyncio.create_task(self._publish(lane, value, trace), name="publish completions")
         self._in_flight.add(task)
         task.add_done_callback(self._in_flight.discard)
 
-    async def _publish(self, lane: int, value: bytes) -> None:
+    async def _publish(self, lane: int, value: bytes, trace: TraceContext | None) -> None:
         try:
-            await self._publisher.publish(UPLOADS_COMPLETED, value, partition=lane)
+            await self._publisher.publish(
+                UPLOADS_COMPLETED, value, partition=lane, headers=trace_headers(trace)
+            )
         except BrokerUnavailable as error:
             log.info("completions not published; their waiters will ask", cause=str(error))
         else:

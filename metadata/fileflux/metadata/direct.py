@@ -17,7 +17,9 @@ from fileflux.core.errors import FileFluxError
 from fileflux.core.failpoints import failpoint
 from fileflux.core.ids import SealId, new_id
 from fileflux.core.telemetry import get_logger
+from fileflux.core.tracing import tracer
 from fileflux.metadata.apply import apply, footprint
+from fileflux.metadata.commit_traces import direct_span
 from fileflux.metadata.ports import Database, Transaction
 from fileflux.metadata.rows import Settlement
 from fileflux.metadata.settle import abort_seal
@@ -41,6 +43,7 @@ class DirectWriter:
         self._database = database
         self._rng = rng
         self._deadline_s = deadline_s
+        self._tracer = tracer()
         self._batcher: Batcher[Group, Outcomes | Exception] = Batcher(
             self._write, depth=1, weight_max=BATCH_CHANGES_MAX, weigh=len
         )
@@ -111,6 +114,9 @@ class DirectWriter:
             batch_id = SealId(new_id(self._rng))  # The next attempt is another one.
             return None
 
-        outcomes = await self._database.run(decide, settled=settled, deadline_s=self._deadline_s)
+        with direct_span(self._tracer, changes):
+            outcomes = await self._database.run(
+                decide, settled=settled, deadline_s=self._deadline_s
+            )
         failpoint("direct.after_commit")
         return outcomes

@@ -40,11 +40,14 @@ ACTOR_SAYS: Final = {
     "request_id": text("As the answer had it."),
     "trace_id": text("Of the trace that it belongs to; may be empty."),
 }
+ACTOR_MAY_SAY: Final = {
+    "traceparent": text("The request's place in a trace (W3C), if it had one."),
+}
 
 
 def actor_schema() -> Schema:
     """Return the schema of who did it."""
-    return record(ACTOR_SAYS, says="Who did it.")
+    return record(ACTOR_SAYS, ACTOR_MAY_SAY, "Who did it.")
 
 
 _STORED: Final[Members] = {

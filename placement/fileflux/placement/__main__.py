@@ -141,4 +141,4 @@ def _check(problem: Callable[[], str | None]) -> Check:
 
 
 if __name__ == "__main__":
-    run_service(main)
+    run_service(main, name="placement")

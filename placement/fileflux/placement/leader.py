@@ -26,10 +26,12 @@ from fileflux.core.telemetry import (
     PLACEMENT_NODES,
     get_logger,
 )
+from fileflux.core.tracing import tracer
 from fileflux.events.codec import decode_events, encode_events
 from fileflux.events.ports import EventPublisher
 from fileflux.events.schema import NodeHeartbeat, PlacementDecided, StreamEchoed
 from fileflux.events.topics import NODES_HEARTBEATS, PLACEMENT_MAP
+from fileflux.events.traced_publisher import trace_headers
 from fileflux.placement.intents import IntentWatch
 from fileflux.placement.map_maker import MapMaker
 from fileflux.placement.map_view import MapView
@@ -72,6 +74,7 @@ class Leader:
         clock: Clock,
     ) -> None:
         self._name = name
+        self._tracer = tracer()
         self._publisher = publisher
         self._view = view
         self._intents = intents
@@ -244,10 +247,17 @@ class Leader:
         )
         if proposal is None:
             return
-        failpoint("placement.before_publish")
-        await self._publisher.publish(PLACEMENT_MAP, encode_events([proposal.decided]), partition=0)
-        failpoint("placement.after_publish")
         decided = proposal.decided
+        failpoint("placement.before_publish")
+        with self._tracer.request("decide placement map", None, kind="internal") as span:
+            span.set("fileflux.placement.epoch", decided.epoch)
+            await self._publisher.publish(
+                PLACEMENT_MAP,
+                encode_events([decided]),
+                partition=0,
+                headers=trace_headers(span.context),
+            )
+        failpoint("placement.after_publish")
         self._own_maps.append((decided.epoch, decided.at_us))
         self._maker.published(proposal, now_s=self._clock.monotonic_s())
         _show(decided)

@@ -16,6 +16,7 @@ from fileflux.core.ops import EmbeddedServer, OpsServer, always_well
 from fileflux.core.service import announce, run_service
 from fileflux.core.settings import load_settings
 from fileflux.core.telemetry import get_logger
+from fileflux.core.tracing_asgi import traced_app
 from fileflux.events.consume import Consumer
 from fileflux.events.dead_letter import DeadLetters
 from fileflux.events.kafka import open_kafka
@@ -115,7 +116,7 @@ class _Process:
             fence=self._fence,
         )
         config = uvicorn.Config(
-            app,
+            traced_app(app, "serve bundle"),
             host=self._settings.host,
             port=self._settings.port,
             access_log=False,
@@ -232,4 +233,4 @@ def _software() -> str:
 
 
 if __name__ == "__main__":
-    run_service(main)
+    run_service(main, name="storage-node")

@@ -19,8 +19,10 @@ from fileflux.core.ids import BundleId, NodeId
 from fileflux.core.model import MIB
 from fileflux.core.node_messages import InventoryItem
 from fileflux.core.telemetry import NODE_ASSIGNMENTS, NODE_COMMIT_SECONDS, get_logger
+from fileflux.core.tracing import NO_SPAN, Span, current, tracer
 from fileflux.events.consume import Delivery
 from fileflux.events.schema import BundleAssigned, BundleCommitted, BundleRefused
+from fileflux.events.traced_publisher import consumed
 from fileflux.storage_node.answers import Answers
 from fileflux.storage_node.bundle_store import BundleStore, IncomingBundle
 from fileflux.storage_node.fence import Fence
@@ -66,6 +68,7 @@ class Assignments:
         self._fence = fence
         self._clock = clock
         self._started_us = clock.now_us()
+        self._tracer = tracer()
         self._tracker = PositionTracker()
         self._slots = asyncio.Semaphore(OPEN_ASSIGNMENTS_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,7 +96,8 @@ class Assignments:
             entry = self._tracker.begin(delivery.record, len(mine))
             for assigned in mine:
                 await self._slots.acquire()
-                task = asyncio.get_running_loop().create_task(self._deal_with(assigned))
+                span = consumed(self._tracer, delivery.record) if self._tracer.is_on else NO_SPAN
+                task = asyncio.get_running_loop().create_task(self._traced(assigned, span))
                 self._tasks.add(task)
                 task.add_done_callback(partial(self._dealt_with, entry))
         self._remember(self._tracker.settled())
@@ -122,6 +126,14 @@ class Assignments:
 
     # --- one assignment -----------------------------------------------------------------------
 
+    async def _traced(self, assigned: BundleAssigned, span: Span) -> None:
+        with span:
+            if span:
+                span.set("fileflux.bundle.id", assigned.bundle_id.hex())
+                span.set("fileflux.node.id", self._node_id)
+                span.set("fileflux.attempt", assigned.attempt)
+            await self._deal_with(assigned)
+
     async def _deal_with(self, assigned: BundleAssigned) -> None:
         received_us = self._clock.now_us()
         if received_us > assigned.expires_at_us:
@@ -129,7 +141,7 @@ class Assignments:
             return
         async with self._alone_with(assigned.bundle_id):
             answer = await self._answer(assigned, received_us)
-        await self._answers.send(assigned.lane, answer)
+        await self._answers.send(assigned.lane, answer, current())
 
     @asynccontextmanager
     async def _alone_with(self, bundle_id: BundleId) -> AsyncIterator[None]:
@@ -156,7 +168,8 @@ class Assignments:
             self._fence.check()
             async with self._pulls.pulled(assigned) as bundle:
                 pulled_us = self._clock.now_us()
-                reason = await self._appends.submit(bundle)
+                with self._tracer.span("append and sync", current()):
+                    reason = await self._appends.submit(bundle)
         except NodeFenced:
             return self._refuse(assigned, "fenced")
         except PullFailed as error:

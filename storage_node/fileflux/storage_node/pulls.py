@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 from fileflux.core.bundle_records import BUNDLE_SIZE_MAX
 from fileflux.core.bundle_view import BundleReceiver
@@ -18,6 +19,7 @@ from fileflux.core.failpoints import failpoint
 from fileflux.core.model import MIB, SizeClass
 from fileflux.core.node_client import PullSink
 from fileflux.core.telemetry import NODE_PULLS_FAILED, get_logger
+from fileflux.core.tracing import Span, current, tracer
 from fileflux.events.schema import BundleAssigned
 from fileflux.storage_node.bundle_store import IncomingBundle
 
@@ -90,6 +92,7 @@ class Pulls:
     def __init__(self, puller: Puller, *, buffer_bytes: int = BUFFER_BYTES_MAX) -> None:
         assert buffer_bytes >= BUNDLE_SIZE_MAX, "one bundle must fit"
         self._puller = puller
+        self._tracer = tracer()
         self._budget = ByteBudget(buffer_bytes)
         self._running = {
             SizeClass.SMALL: asyncio.Semaphore(SMALL_PULLS_MAX),
@@ -134,13 +137,25 @@ class Pulls:
 
     async def _pull_from(self, url: str, assigned: BundleAssigned) -> IncomingBundle:
         receiver = BundleReceiver(assigned.bundle_id, assigned.size, assigned.crc)
-        try:
-            async with asyncio.timeout(SOURCE_DEADLINE_S):
-                await self._puller.pull(url, receiver)
-        except TimeoutError:
-            raise NodeUnreachable("the source is too slow") from None
-        data, view = receiver.finish()
+        with self._tracer.span("pull bundle", current(), kind="client") as span:
+            if span:
+                _describe(span, url, assigned)
+            try:
+                async with asyncio.timeout(SOURCE_DEADLINE_S):
+                    await self._puller.pull(url, receiver)
+            except TimeoutError:
+                raise NodeUnreachable("the source is too slow") from None
+            data, view = receiver.finish()
         return IncomingBundle(data, view)
+
+
+def _describe(span: Span, url: str, assigned: BundleAssigned) -> None:
+    """Host and port only: a presigned URL is a secret."""
+    place = urlsplit(url)
+    span.set("http.request.method", "GET")
+    span.set("server.address", place.hostname or "")
+    span.set("server.port", place.port or 0)
+    span.set("fileflux.bundle.size", assigned.size)
 
 
 def _sources(assigned: BundleAssigned) -> list[str]:

@@ -28,21 +28,57 @@ from tests.model.consumer_programs import (
     readers_of_others,
     running,
 )
+from tests.model.otlp_receiver import OtlpReceiver, is_connected
 from tests.model.schema_check import found_wrong, problems
 from tests.model.webhook_receiver import VerifyingReceiver, until
 
 from fileflux.console.cluster import Cluster
 from fileflux.console.services import ClusterOptions
+from fileflux.events.topics import (
+    AUDIT,
+    BUNDLES_ASSIGNED,
+    BUNDLES_COMMITTED,
+    UPLOADS_COMPLETED,
+    UPLOADS_SEALED,
+)
 from fileflux.ingest.access_schema import access_headers
 from fileflux.metadata.audit_schema import audit_headers
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SERVICES = {"ingest", "storage-node", "materializer", "sequencer", "webhooks"}
+STEPS = {
+    "PutObject", "flush bundle", "stage bundle", f"send {BUNDLES_ASSIGNED}",
+    f"process {BUNDLES_ASSIGNED}", "pull bundle", "GET staged bundle", "append and sync",
+    f"send {BUNDLES_COMMITTED}", f"send {UPLOADS_SEALED}", "commit seals",
+    f"send {UPLOADS_COMPLETED}", f"process {UPLOADS_COMPLETED}", f"send {AUDIT}",
+    "deliver webhook",
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def cluster(server_dir: Path, cache_dir: Path) -> Iterator[Cluster]:
+def collector() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver().running() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(server_dir: Path, cache_dir: Path, collector: OtlpReceiver) -> Iterator[Cluster]:
     made = Cluster(
-        ClusterOptions(data_dir=server_dir / "hooks", cache_dir=cache_dir, port=0, nodes=1)
+        ClusterOptions(
+            data_dir=server_dir / "hooks",
+            cache_dir=cache_dir,
+            port=0,
+            nodes=1,
+            extra_env={
+                "OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint,
+                "OTEL_BSP_SCHEDULE_DELAY": "200",
+                # What nobody asks to trace is not traced: the client of this test asks.
+                "OTEL_TRACES_SAMPLER": "parentbased_always_off",
+            },
+        )
     )
     made.start()
     yield made
@@ -217,3 +253,35 @@ async def records_of(cluster: Cluster, topic: str) -> list[ConsumerRecord]:
     finally:
         await consumer.stop()
     return found
+
+
+async def test_one_put_with_a_traceparent_is_one_trace_over_all_services_to_the_delivery(
+    cluster: Cluster, collector: OtlpReceiver
+) -> None:
+    """And `fileflux trace` tells the same upload's story, from the request to its delivery."""
+    s3 = client(cluster)
+    async with VerifyingReceiver().running() as receiver:
+        assert (await s3.request("PUT", "/traced")).status == 200
+        made = await asyncio.to_thread(command, cluster, "create", "traced", receiver.url)
+        receiver.secret = made["secret"]
+        headers = (("traceparent", f"00-{TRACE}-{SPAN}-01"),)
+        answer = await s3.request("PUT", "/traced/a", body=b"x", headers=headers)
+        assert answer.status == 200
+        await until(lambda: len(receiver.taken) == 1)
+        spans = await asyncio.to_thread(collector.wait_for, TRACE, STEPS)
+        story = await asyncio.to_thread(cli, cluster, "trace", "traced/a")
+    await s3.close()
+
+    assert is_connected(spans, SPAN)
+    assert {span.service.removeprefix("fileflux-") for span in spans} == SERVICES
+    (delivered,) = (span for span in spans if span.name == "deliver webhook")
+    assert ids_of(receiver.headers[-1]["traceparent"]) == (TRACE, delivered.span_id)
+    (published,) = (span for span in spans if span.name == f"send {AUDIT}")
+    assert story["trace_id"] == TRACE
+    assert story["position"] == published.attributes["fileflux.audit.position"]
+    assert collector.spans == collector.of_trace(TRACE), "nothing else was sampled"
+
+
+def ids_of(traceparent: str) -> tuple[str, str]:
+    _, trace_id, span_id, _ = traceparent.split("-")
+    return trace_id, span_id

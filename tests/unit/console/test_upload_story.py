@@ -3,13 +3,18 @@
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 from tests.model.metadata_changes import Maker
+from typer.testing import CliRunner
 
 from fileflux.console.audit_lines import line_of
-from fileflux.console.upload_story import show_places
+from fileflux.console.cli import app
+from fileflux.console.upload_deliveries import DeliveryStory
+from fileflux.console.upload_story import show_deliveries, show_places, show_request
 from fileflux.metadata.apply import apply
 from fileflux.metadata.audit_filter import OpenedRecord
+from fileflux.metadata.audit_log import Trace
 from fileflux.metadata.audit_record import encode_record
 from fileflux.metadata.chain import FIRST_HASH, NumberedRecord
 from fileflux.metadata.rows import AuditRecord, Rows
@@ -30,6 +35,38 @@ def test_a_key_is_shown_as_it_is_and_no_terminal_obeys_it() -> None:
     show_places(Console(file=shown), _record(), {})
 
     assert r"[id]/x[/b]\x1b]0;owned\x07\nend" in shown.getvalue()
+
+
+def test_who_asked_and_who_was_told_are_shown_and_no_terminal_obeys_them() -> None:
+    shown = io.StringIO()
+    out = Console(file=shown, width=200)
+    record = replace(_record(), actor={"user_name": "[b]eve\x1b[2J", "trace_id": "4bf9"})
+    told = DeliveryStory(webhook="e1af0149", url=f"http://x/{KEY}", state="waiting", attempts=())
+
+    show_request(out, Trace(record, 7))
+    show_deliveries(out, [told])
+
+    assert r"[b]eve\x1b[2J" in shown.getvalue()
+    assert "trace 4bf9 · audit position 7" in shown.getvalue()
+    assert "webhook e1af0149: waiting" in shown.getvalue()
+    assert "\x1b" not in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["a/b", "--position", "1"],
+        ["--request-id", 'x" OR 1'],
+        ["--position", "-1"],
+        ["--trace-id", "4BF9"],
+    ],
+)
+def test_a_change_is_named_in_one_way_or_the_command_says_how(arguments: list[str]) -> None:
+    done = CliRunner().invoke(app, ["trace", *arguments])
+
+    assert done.exit_code == 2
+    assert any(word in done.output for word in ("request", "position", "trace id"))
 
 
 def test_a_record_of_the_audit_stream_is_one_line() -> None:

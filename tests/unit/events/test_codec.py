@@ -259,7 +259,7 @@ def test_the_order_of_fields_on_the_wire_is_fixed() -> None:
     assert msgpack.unpackb(encode_record(Change, delete)[1:], use_list=False) == (
         3,
         b"u" * 16,
-        (b"a" * 16, "alice", "AKIA", "127.0.0.1", "agent", "req", "trace"),
+        (b"a" * 16, "alice", "AKIA", "127.0.0.1", "agent", "req", "trace", ""),
         5,
         b"b" * 16,
         "bucket",

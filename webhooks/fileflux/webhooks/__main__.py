@@ -90,4 +90,4 @@ async def _serve(
 
 
 if __name__ == "__main__":
-    run_service(main)
+    run_service(main, name="webhooks")

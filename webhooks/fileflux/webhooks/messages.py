@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from fileflux.core.clock import Clock
+from fileflux.core.tracing import TRACEPARENT, parse_traceparent
 from fileflux.metadata.identity import decrypt_secret
 from fileflux.metadata.webhook_rows import LIVE_RUN, QueuedDelivery, Subscription
 from fileflux.webhooks.occurrence import Occurrence
@@ -29,9 +30,12 @@ def queued(
     subscription: Subscription, occurrence: Occurrence, *, run_id: bytes, now_us: int
 ) -> QueuedDelivery:
     """Return an event as a delivery to one subscriber. The message's id is the event's."""
+    message = render(subscription, occurrence)
+    if run_id == LIVE_RUN:
+        message = _in_trace(message, occurrence)
     return to_queue(
         subscription,
-        render(subscription, occurrence),
+        message,
         run_id=run_id,
         position=occurrence.position,
         key=occurrence.key,
@@ -39,6 +43,14 @@ def queued(
         event_name=occurrence.name,
         now_us=now_us,
     )
+
+
+def _in_trace(message: Message, occurrence: Occurrence) -> Message:
+    """The receiver may go on with the trace of the request. A replay is no part of it."""
+    trace = parse_traceparent(occurrence.actor.get(TRACEPARENT, ""))
+    if trace is None:
+        return message
+    return replace(message, headers={**message.headers, TRACEPARENT: trace.traceparent})
 
 
 def to_queue(

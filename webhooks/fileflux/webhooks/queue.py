@@ -19,6 +19,7 @@ from fileflux.core.ids import new_id
 from fileflux.core.telemetry import WEBHOOK_ATTEMPTS, WEBHOOK_DEAD, WEBHOOK_SECONDS, get_logger
 from fileflux.metadata.webhook_ports import WebhookStore
 from fileflux.metadata.webhook_rows import AttemptRow, QueuedDelivery, Subscription
+from fileflux.webhooks.delivery_traces import DeliveryTraces
 from fileflux.webhooks.messages import Signer
 from fileflux.webhooks.retry import Result, next_attempt_us
 
@@ -93,6 +94,7 @@ class SubscriptionQueue:
         self.subscription = subscription
         self.count = 0
         self._tools = tools
+        self._traces = DeliveryTraces()
         self._health = Health()
         self._lanes: dict[bytes, deque[QueuedDelivery]] = {}
         self._put_off: dict[bytes, int] = {}
@@ -240,7 +242,9 @@ class SubscriptionQueue:
         async with slots:
             at_us = tools.clock.now_us()
             failpoint("webhooks.before_send")
-            result = await tools.sender.send(self.subscription.url, headers, delivery.body)
+            with self._traces.begin(self.subscription, delivery, headers) as span:
+                result = await tools.sender.send(self.subscription.url, headers, delivery.body)
+                self._traces.describe(span, result)
             failpoint("webhooks.after_send")
         self._health.note(result)
         WEBHOOK_ATTEMPTS.labels(result.verdict).inc()

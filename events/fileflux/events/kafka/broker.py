@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from fileflux.core.clock import Clock, SystemClock
 from fileflux.core.settings import CommonSettings
+from fileflux.core.tracing import tracer
 from fileflux.events.kafka.connection import KafkaSecurity, client_options, security_of
 from fileflux.events.kafka.lookup import KafkaTopicLookup
 from fileflux.events.kafka.publisher import KafkaPublisher
@@ -17,6 +18,7 @@ from fileflux.events.kafka.topic_admin import (
 )
 from fileflux.events.ports import EventPublisher, EventSource, TopicLookup, TopicsFound
 from fileflux.events.topics import Topic, all_topics
+from fileflux.events.traced_publisher import TracedPublisher
 
 FAST_DEADLINE_S: Final = 3.0
 SAFE_DEADLINE_S: Final = 10.0
@@ -118,7 +120,7 @@ class KafkaBroker:
         self._made = [one for one in self._made if not _is_closed(one)]
         self._made.append(publisher)
         await _opened(publisher, publisher.connect)
-        return publisher
+        return TracedPublisher(publisher, tracer()) if tracer().is_on else publisher
 
 
 async def _opened(

@@ -1,0 +1,112 @@
+"""The end of an upload's story: who was to be told of it, and what came of telling them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fileflux.console.wiring import Surroundings, open_deliveries
+from fileflux.metadata.audit_log import Hop, Trace
+from fileflux.metadata.deliveries_of_event import DeliveriesOfEvent
+from fileflux.metadata.webhook_rows import AttemptRow, Cursor, Subscription
+from fileflux.webhooks.filters import wants
+from fileflux.webhooks.intake import told
+
+State = Literal["delivered", "waiting", "given up", "not yet read", "no longer recorded"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryStory:
+    """One subscription. `next_us`: when it is tried again, 0 if it is not; `url`: an operator's."""
+
+    webhook: str
+    url: str
+    state: State
+    attempts: tuple[AttemptRow, ...]
+    next_us: int = 0
+
+
+async def deliveries_of(found: Surroundings, traced: Trace) -> list[DeliveryStory]:
+    """Return every subscription that wants the event; none before it is numbered."""
+    if traced.numbered is None or traced.record.bucket_id is None:
+        return []
+    occurrence = told(traced.numbered)
+    if occurrence is None:
+        return []
+    async with open_deliveries(found) as (webhooks, events):
+        every = [one for one in await webhooks.subscriptions() if wants(one, occurrence)]
+        recorded = await events.of_event(
+            traced.record.bucket_id,
+            position=traced.position,
+            event_id=occurrence.event_id,
+            since_us=traced.record.at_us,
+        )
+        cursor = await webhooks.cursor()
+    stories = [story_of(one, traced, recorded, cursor) for one in every]
+    return [story for story in stories if story is not None]
+
+
+def story_of(
+    one: Subscription, traced: Trace, recorded: DeliveriesOfEvent, cursor: Cursor | None
+) -> DeliveryStory | None:
+    """Return what became of the event at one subscription; None if that came after the event."""
+    name = one.subscription_id
+    attempts = tuple(recorded.attempts.get(name, ()))
+    state: State
+    if name in recorded.waiting:
+        state = "waiting"
+    elif name in recorded.given_up:
+        state = "given up"
+    elif any(200 <= attempt.status < 300 for attempt in attempts):
+        state = "delivered"
+    elif _read_to(one, cursor) <= traced.position:
+        state = "not yet read"
+    elif attempts or one.created_us < traced.record.at_us:
+        state = "no longer recorded"
+    else:
+        return None
+    return DeliveryStory(
+        webhook=name.hex(),
+        url=one.url,
+        state=state,
+        attempts=attempts,
+        next_us=recorded.waiting.get(name, 0),
+    )
+
+
+def _read_to(one: Subscription, cursor: Cursor | None) -> int:
+    """Return the first position that was not looked at for it."""
+    return cursor.next_position if one.is_live and cursor is not None else one.next_position
+
+
+def attempt_hops(stories: Sequence[DeliveryStory]) -> list[Hop]:
+    """Return when each attempt was answered, or given up waiting."""
+    return [
+        Hop(f"webhook {story.webhook[:8]}: {_came_of(attempt)}", attempt.at_us + attempt.latency_us)
+        for story in stories
+        for attempt in story.attempts
+    ]
+
+
+def _came_of(attempt: AttemptRow) -> str:
+    took = f"after {attempt.latency_us / 1_000:.1f} ms"
+    if not attempt.status:
+        return f"no answer {took}: {attempt.problem}"
+    return f"answered {attempt.status} {took}"
+
+
+def as_json(story: DeliveryStory) -> dict[str, Any]:
+    return {
+        "webhook": story.webhook,
+        "url": story.url,
+        "state": story.state,
+        "next_attempt_us": story.next_us or None,
+        "attempts": [
+            {
+                "at_us": attempt.at_us,
+                "status": attempt.status,
+                "latency_ms": attempt.latency_us / 1_000,
+                "problem": attempt.problem,
+            }
+            for attempt in story.attempts
+        ],
+    }

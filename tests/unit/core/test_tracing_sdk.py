@@ -1,0 +1,136 @@
+"""The SDK behind the port, against a collector that takes, refuses, hangs or is not there."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import REGISTRY
+from tests.model.otlp_receiver import OtlpReceiver
+
+from fileflux.core.tracing import NO_SPAN, TraceContext, Tracer, current
+from fileflux.core.tracing_choice import choose_tracer
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+PARENT = TraceContext(TRACE, SPAN, True)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_stays(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The exporter's draws from `random` for its pauses: other tests would notice."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive(), thread.name
+
+
+@pytest.fixture
+def receiver() -> Iterator[OtlpReceiver]:
+    with OtlpReceiver().running() as running:
+        yield running
+
+
+@pytest.fixture
+def chosen(receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tracer]:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+    made = choose_tracer("ingest")
+    yield made
+    receiver.delay.set()
+    made.close(timeout_s=10)
+
+
+def count_of(outcome: str) -> float:
+    return REGISTRY.get_sample_value("fileflux_trace_spans_total", {"outcome": outcome}) or 0.0
+
+
+def test_spans_continue_the_clients_trace_and_are_sent_when_the_process_ends(
+    chosen: Tracer, receiver: OtlpReceiver
+) -> None:
+    with chosen.request("PutObject", PARENT) as request:
+        assert request.context is not None
+        assert current() == request.context
+        other = TraceContext("1" * 32, "2" * 16, True)
+        with chosen.span("flush", current(), links=[other]) as child:
+            child.set("fileflux.uploads", 2)
+    assert current() is None
+    chosen.close(timeout_s=10)
+
+    by_name = {span.name: span for span in receiver.spans}
+    assert by_name["PutObject"].trace_id == by_name["flush"].trace_id == TRACE
+    assert by_name["PutObject"].parent_id == SPAN
+    assert by_name["flush"].parent_id == request.context.span_id
+    assert by_name["flush"].links == ((other.trace_id, other.span_id),)
+    assert by_name["flush"].attributes == {"fileflux.uploads": 2}
+    assert by_name["flush"].service == "fileflux-ingest"
+
+
+def test_a_client_that_does_not_sample_is_obeyed_and_its_trace_goes_on(chosen: Tracer) -> None:
+    with chosen.request("PutObject", TraceContext(TRACE, SPAN, False)) as request:
+        assert not request
+        assert request.context is not None
+        assert (request.context.trace_id, request.context.is_sampled) == (TRACE, False)
+        assert chosen.span("flush", request.context) is NO_SPAN
+
+
+def test_the_sampler_of_the_environment_decides_where_a_trace_begins(
+    receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
+    never = choose_tracer("ingest")
+
+    assert not never.request("GetObject", None)
+    assert never.request("GetObject", PARENT)
+    never.close(timeout_s=10)
+
+
+def test_an_error_names_its_kind_and_never_its_message(
+    chosen: Tracer, receiver: OtlpReceiver
+) -> None:
+    with pytest.raises(ValueError, match="a secret"), chosen.request("PutObject", PARENT):
+        raise ValueError("a secret")
+    chosen.close(timeout_s=10)
+
+    assert receiver.spans[0].attributes == {"error.type": "ValueError"}
+
+
+def test_a_collector_that_refuses_costs_spans_which_are_counted(
+    chosen: Tracer, receiver: OtlpReceiver
+) -> None:
+    receiver.status = 400
+    lost = count_of("lost")
+    for _ in range(3):
+        with chosen.request("GetObject", PARENT):
+            pass
+    chosen.close(timeout_s=10)
+
+    assert receiver.spans == []
+    assert count_of("lost") == lost + 3
+
+
+def test_a_collector_that_hangs_holds_up_neither_requests_nor_the_end(
+    chosen: Tracer, receiver: OtlpReceiver
+) -> None:
+    receiver.delay.clear()
+    began_s = time.monotonic()
+    for _ in range(5_000):  # More than the queue takes.
+        with chosen.request("GetObject", PARENT):
+            pass
+    chosen.close(timeout_s=0.2)
+
+    assert time.monotonic() - began_s < 5
+    assert receiver.spans == []
+
+
+def test_a_collector_that_is_not_there_is_no_problem_of_the_caller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    nowhere = choose_tracer("ingest")
+    with nowhere.request("GetObject", PARENT) as request:
+        assert request
+    nowhere.close(timeout_s=0.2)
