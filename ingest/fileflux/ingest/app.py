@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from fileflux.core.telemetry import S3_BYTES_IN, get_logger
-from fileflux.ingest import events_api, rest_api
+from fileflux.ingest import events_api, openapi, rest_api, webhook_routes
 from fileflux.ingest.access_log import Answered, asks
 from fileflux.ingest.answering import send_answer
 from fileflux.ingest.auth import Authenticated, Scheme, authenticate, scheme_of
@@ -24,6 +24,7 @@ from fileflux.ingest.names import check_bucket_name, check_key
 from fileflux.ingest.operation_handlers import HANDLERS
 from fileflux.ingest.operations import Level, Operation
 from fileflux.ingest.parsed_request import RawRequest, parse_request
+from fileflux.ingest.problem import render_problem
 from fileflux.ingest.request_metrics import RequestMetrics
 from fileflux.ingest.respond_async import is_status_request, upload_status
 from fileflux.ingest.routes import check_implemented, route
@@ -67,6 +68,8 @@ class S3App:
         raw = request.raw
         request.names = parse_request(raw, domains=self._deps.auth.domains)
         scheme = scheme_of(request.names)
+        if openapi.is_asked(request.names):
+            return openapi.answer()
         if rest_api.is_open(request.names, scheme, self._deps):
             return await rest_api.register(request.anonymous_call(), self._deps)
         verified = await authenticate(
@@ -80,6 +83,10 @@ class S3App:
         if asked is not None:
             request.operation = asked
             return await events_api.answer(asked, request.call(verified), self._deps)
+        if webhook_routes.is_asked(verified.request):
+            route_, names = webhook_routes.route_of(verified.request)
+            request.operation = route_.name
+            return await webhook_routes.answer(route_, names, request.call(verified), self._deps)
         if scheme is Scheme.BASIC:
             return await rest_api.answer(request.call(verified), self._deps)
         return await self._s3(request, verified)
@@ -132,13 +139,18 @@ class S3App:
             bucket=parsed.bucket if parsed else "",
             key=parsed.key if parsed else b"",
         )
-        made = render(error, names)
-        request.code = s3_error(error).code
+        if parsed is not None and webhook_routes.is_asked(parsed):
+            status, request.code, headers, body = render_problem(error, names)
+            made = Answer(status, headers, body)
+        else:
+            rendered = render(error, names)
+            made = Answer(rendered.status, dict(rendered.headers), rendered.body)
+            request.code = s3_error(error).code
         if made.status >= 500 and made.status not in UNAVAILABLE_STATUSES:
             log.error("a request failed", request_id=request.request_id, exc_info=error)
         elif made.status == 503:
             log.info("a request was put off", request_id=request.request_id, problem=str(error))
-        return Answer(made.status, dict(made.headers), made.body)
+        return made
 
     def _common_headers(self, request: "_Request") -> dict[str, str]:
         headers = {
