@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 from tests.model.asgi_client import Response
+from tests.model.rebuild_world import GivenRecords, number, rebuild, records_of
 from tests.model.s3_caller import Caller
 from tests.model.s3_world import ALICE, MASTER_KEY, S3World
 
 from fileflux.ingest.notification_xml import PARTS_MAX
+from fileflux.metadata.memory import MemoryDatabase
+from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.memory_webhooks import MemoryWebhooks
 from fileflux.metadata.notification import ENTRY, Notification, from_config
 from fileflux.webhooks.destinations import Destinations
@@ -103,6 +106,18 @@ async def test_a_configuration_is_a_change_of_the_bucket_with_an_audit_record(
     bucket = (await s3_world.reader.find_buckets(["photos"]))["photos"]
     assert [name for name, _ in store.marks] == [bucket.bucket_id]
     assert ENTRY in bucket.config
+
+
+async def test_a_rebuilt_database_has_the_configuration(
+    alice: Caller, hook: dict[str, Any], s3_world: S3World
+) -> None:
+    await put(alice, queue("one", rule("prefix", "ä/")), queue("two", rule("prefix", "b")))
+    await number(s3_world.database, s3_world.reader)
+    records = await records_of(s3_world.reader)
+    made = MemoryDatabase()
+    await rebuild(GivenRecords(records), made)
+    found = (await MemoryReader(made).find_buckets(["photos"]))["photos"]
+    assert from_config(found.config) == await stored(s3_world) != ()
 
 
 async def test_an_empty_configuration_removes_what_was_there(
