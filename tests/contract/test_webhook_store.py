@@ -76,6 +76,17 @@ async def test_a_rotated_destination_gives_its_secrets_to_all_that_leads_there(
     assert not await store.rotate_destination(destination(one.owner_id, "other"), b"x", 1)
 
 
+async def test_a_rotation_whose_answer_got_lost_keeps_the_old_secret(store: WebhookAdmin) -> None:
+    """The statement is run once more: the secret before it must not be lost to itself."""
+    one = subscription(owner_id=owner(), secret=b"one")
+    await store.put_subscription(one)
+    for _ in range(2):
+        assert await store.rotate_secret(one.subscription_id, b"two", 99)
+    found = await store.subscription(one.subscription_id)
+    assert found is not None
+    assert (found.secret, found.old_secret) == (b"two", b"one")
+
+
 async def test_a_removed_destination_is_gone_and_its_name_is_free(store: WebhookAdmin) -> None:
     one = destination(owner())
     await store.put_destination(one)
@@ -106,7 +117,9 @@ async def test_an_owners_subscriptions_come_page_by_page_and_by_bucket(
 
 async def test_replays_tests_and_marks_are_taken(store: WebhookAdmin) -> None:
     one = subscription(owner_id=owner())
-    await store.put_subscription(one)
+    other = subscription(owner_id=one.owner_id)
+    for each in (one, other):
+        await store.put_subscription(each)
     replay = ReplayRow(
         subscription_id=one.subscription_id,
         run_id=RNG.randbytes(16),
@@ -115,8 +128,8 @@ async def test_replays_tests_and_marks_are_taken(store: WebhookAdmin) -> None:
         rate=1,
     )
     await store.put_replay(replay)
-    assert await store.replay_count(one.subscription_id) == 1
-    assert await store.replay_count(RNG.randbytes(16)) == 0
+    assert await store.replay_count(one.owner_id) == 1
+    assert await store.replay_count(owner()) == 0
     test = to_queue(
         one,
         render_test(one, event_id="t", time="now"),

@@ -84,9 +84,9 @@ class S3App:
             request.operation = asked
             return await events_api.answer(asked, request.call(verified), self._deps)
         if webhook_routes.is_asked(verified.request):
-            route_, names = webhook_routes.route_of(verified.request)
-            request.operation = route_.name
-            return await webhook_routes.answer(route_, names, request.call(verified), self._deps)
+            wanted, words = webhook_routes.route_of(verified.request)
+            request.operation = wanted.name
+            return await webhook_routes.answer(wanted, words, request.call(verified), self._deps)
         if scheme is Scheme.BASIC:
             return await rest_api.answer(request.call(verified), self._deps)
         return await self._s3(request, verified)

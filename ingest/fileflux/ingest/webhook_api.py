@@ -21,6 +21,7 @@ from fileflux.webhooks.destinations import Destinations
 PER_BUCKET_MAX: Final = 100
 """Webhooks of a bucket, apart from its notification configuration; a person's own many."""
 REPLAYS_MAX: Final = 4
+"""Of an owner, at once: each reads the whole past."""
 REDRIVEN_MAX: Final = 10_000
 PREVIEW_RECORDS_MAX: Final = 50_000
 PREVIEW_S_MAX: Final = 5.0

@@ -121,7 +121,11 @@ ROUTES: Final = (
         body=models.StartReplay,
         answer=models.Replay,
         status=202,
-        refusals={**_NONE, 409: f"{api.REPLAYS_MAX} replays are being queued.", **_BUSY},
+        refusals={
+            **_NONE,
+            409: f"{api.REPLAYS_MAX} of the owner's are being queued.",
+            **_BUSY,
+        },
     ),
     JsonRoute(
         method="POST",

@@ -73,8 +73,9 @@ class MemoryWebhooks:
     async def rotate_secret(self, subscription_id: bytes, secret: bytes, old_until_us: int) -> bool:
         found = await self.subscription(subscription_id)
         if found is not None:
+            old = found.old_secret if found.secret == secret else found.secret
             self._subscriptions[subscription_id] = replace(
-                found, secret=secret, old_secret=found.secret, old_secret_until_us=old_until_us
+                found, secret=secret, old_secret=old, old_secret_until_us=old_until_us
             )
         return found is not None
 
@@ -84,8 +85,9 @@ class MemoryWebhooks:
     async def put_replay(self, replay: ReplayRow) -> None:
         self.running.append(replay)
 
-    async def replay_count(self, subscription_id: bytes) -> int:
-        return sum(one.subscription_id == subscription_id for one in self.running)
+    async def replay_count(self, owner_id: UserId) -> int:
+        owned = {o.subscription_id for o in await self.subscriptions() if o.owner_id == owner_id}
+        return sum(one.subscription_id in owned for one in self.running)
 
     async def put_delivery(self, delivery: QueuedDelivery) -> None:
         self.deliveries.append(delivery)

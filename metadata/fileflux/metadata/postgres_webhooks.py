@@ -255,8 +255,8 @@ class PostgresWebhooks(PostgresDestinations):
         )
         await self._fetch("webhook_touch", replay.subscription_id)
 
-    async def replay_count(self, subscription_id: bytes) -> int:
-        found = await self._fetch("webhook_replay_count", subscription_id)
+    async def replay_count(self, owner_id: UserId) -> int:
+        found = await self._fetch("webhook_replay_count", owner_id)
         return int(found[0]["replays"])
 
     async def put_delivery(self, delivery: QueuedDelivery) -> None:

@@ -166,8 +166,8 @@ class WebhookAdmin(Protocol):
 
     async def put_replay(self, replay: ReplayRow) -> None: ...
 
-    async def replay_count(self, subscription_id: bytes) -> int:
-        """How many replays of a subscription are not queued whole yet."""
+    async def replay_count(self, owner_id: UserId) -> int:
+        """How many replays of an owner's subscriptions are not queued whole yet."""
 
     async def put_delivery(self, delivery: QueuedDelivery) -> None: ...
 

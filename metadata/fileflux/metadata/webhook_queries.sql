@@ -34,8 +34,9 @@ RETURNING 1;
 
 -- webhook_rotate_secret --
 -- Sign with a new secret, and with the one before it for a while.
-UPDATE webhook_subscriptions SET old_secret = secret, secret = $2::BYTEA,
-    old_secret_until_us = $3::INT8,
+UPDATE webhook_subscriptions SET
+    old_secret = CASE WHEN secret = $2::BYTEA THEN old_secret ELSE secret END,
+    secret = $2::BYTEA, old_secret_until_us = $3::INT8,
     changed_us = (extract(epoch FROM clock_timestamp()) * 1000000)::INT8
 WHERE subscription_id = $1::BYTEA AND state <> 'deleted'
 RETURNING 1;
@@ -143,8 +144,10 @@ RETURNING 1;
 SELECT * FROM webhook_replays ORDER BY subscription_id, run_id;
 
 -- webhook_replay_count --
--- How many replays of a subscription are not queued whole yet.
-SELECT count(*) AS replays FROM webhook_replays WHERE subscription_id = $1::BYTEA;
+-- How many replays of an owner's subscriptions are not queued whole yet.
+SELECT count(*) AS replays
+FROM webhook_subscriptions AS s JOIN webhook_replays AS r ON r.subscription_id = s.subscription_id
+WHERE s.owner_id = $1::BYTEA AND s.state <> 'deleted';
 
 -- webhook_end_replay --
 -- Forget a replay that is queued whole.

@@ -230,9 +230,9 @@ class Webhooks:
     ) -> dict[str, Any]:
         """Send past events again, up to now. `start`: `beginning`, a position or a time."""
         one = await self._find(name)
-        running = await self._store.replay_count(one.subscription_id)
+        running = await self._store.replay_count(one.owner_id)
         if replays_max is not None and running >= replays_max:
-            raise NotNow(f"{running} replays are being queued: wait until one is through")
+            raise NotNow(f"{running} replays of the owner's are being queued: wait for one of them")
         first, end = await self._range(start)
         replay = ReplayRow(
             subscription_id=one.subscription_id,
