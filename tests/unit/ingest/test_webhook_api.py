@@ -1,7 +1,10 @@
 """The webhook endpoints: the life of a webhook, each tenant its own, errors in words."""
 
 import json
+import random
+from collections import Counter
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tests.model.asgi_client import Response, exchange
@@ -10,6 +13,7 @@ from tests.model.s3_world import ALICE, BOB, MASTER_KEY, S3World
 from tests.security.signing import Wire
 
 from fileflux.ingest import webhook_api
+from fileflux.ingest.json_routes import JsonRoute
 from fileflux.ingest.openapi import document
 from fileflux.ingest.webhook_routes import ROUTES
 from fileflux.metadata.identity import decrypt_secret
@@ -273,6 +277,66 @@ async def test_other_hostile_requests_are_refused_in_the_same_form(alice: Caller
     assert problem(await alice("GET", f"{HOOKS}?colour=red"))[0] == 400
     assert problem(await alice("GET", f"{HOOKS}/{name}/attempts", {}, b"{}"))[0] == 400
     assert (await alice("HEAD", HOOKS)).status == 405
+
+
+STRANGE: tuple[Any, ...] = (
+    *("", "\x00", "é\u2028", "../..", "x" * 300, "9" * 5000, "beginning", "s3:*", ":*", URL),
+    *("0001-01-01T00:00+23:59", "9999-12-31T23:59:59.999999-23:59", "https://[::1]/", "photos"),
+    *(
+        None,
+        True,
+        0,
+        -1,
+        1 << 70,
+        1e308,
+        [],
+        [[]],
+        [None],
+        {},
+        {"from": {}},
+        ["s3:ObjectCreated:*"],
+    ),
+)
+WORDS = ("%00", "..", "%2e", "%C3%A9", "hook", "0" * 32, "z" * 32, "x" * 900, "{webhook}")
+WHOLE = {
+    "CreateWebhook": {"bucket": "photos", "url": URL},
+    "CreateDestination": {"name": "hook", "url": URL},
+}
+
+
+def spoilt(route: JsonRoute, name: str, rng: random.Random) -> tuple[str, bytes]:
+    """A request of a route in which one thing is strange, of path, query or body; or none."""
+    what = rng.choice(("path", "query", "body", "nothing"))
+    word = rng.choice(WORDS) if what == "path" else ""
+    path = route.path.replace("{webhook}", word or name).replace("{destination}", word or "hook")
+    query = ""
+    if what == "query":
+        known = [*route.query.model_json_schema().get("properties", {}), "colour"]
+        query = f"?{rng.choice(known)}={quote(str(rng.choice(STRANGE)))[:2000]}"
+    if route.body is None:
+        return f"{path}{query}", b""
+    given = dict(WHOLE.get(route.name, {}))
+    if what == "body":
+        known = [*route.body.model_json_schema().get("properties", {}), "colour"]
+        given[rng.choice(known)] = rng.choice(STRANGE)
+    return f"{path}{query}", json.dumps(given).encode()
+
+
+async def test_whatever_is_sent_is_answered_and_never_by_an_error_of_ours(
+    alice: Caller, root: Caller
+) -> None:
+    rng = random.Random(22)
+    name = (await make(alice))["webhook"]
+    statuses: Counter[int] = Counter()
+    for _ in range(600):
+        route = rng.choice([one for one in ROUTES if one.name != "DeleteWebhook"])
+        target, raw = spoilt(route, name, rng)
+        caller = rng.choice((alice, root))
+        headers = JSON if raw else {}
+        answer = await caller.basic(route.method, f"/_fileflux/{target}", headers, raw)
+        assert answer.status < 500, (route.name, target, raw, answer.body)
+        statuses[answer.status] += 1
+    assert statuses.keys() >= {200, 201, 202, 400, 403, 404, 409}, statuses
 
 
 async def test_who_does_not_prove_who_asks_is_refused_in_the_same_form(s3_world: S3World) -> None:
