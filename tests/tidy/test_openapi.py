@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
+import jsonschema
 
 ROOT: Final = Path(__file__).parents[2]
 DOCUMENT: Final[dict[str, Any]] = json.loads(
@@ -58,7 +58,6 @@ def test_every_word_of_a_path_is_a_parameter_of_it() -> None:
 
 
 def test_every_schema_is_one_by_json_schema_2020_12() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     for schema in SCHEMAS.values():
         jsonschema.Draft202012Validator.check_schema(schema)
     for _, operation in operations():

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 from urllib.parse import quote
 
+import jsonschema
 import pytest
 from tests.model.asgi_client import Response, exchange
 from tests.model.s3_caller import Caller
@@ -408,10 +409,9 @@ async def test_what_is_answered_is_what_the_document_says(
     alice: Caller, root: Caller, store: MemoryWebhooks
 ) -> None:
     """By the schemas of the document itself, and nothing beside them."""
-    jsonschema = pytest.importorskip("jsonschema")
     place = (await ask(alice, "POST", PLACES, {"name": "hook", "url": URL}))[1]
     checked = {"CreateDestination", "CreateWebhook"}
-    _validate(jsonschema, "CreateDestination", 201, place)
+    _validate("CreateDestination", 201, place)
     for caller in (alice, root):
         name = (await make(alice))["webhook"]
         for route in ROUTES:
@@ -423,14 +423,14 @@ async def test_what_is_answered_is_what_the_document_says(
             query = "?owner=alice" if "destinations" in path else ""
             status, found = await ask(caller, route.method, f"/_fileflux/{path}{query}")
             assert status == route.status, (route.name, found)
-            _validate(jsonschema, route.name, status, found)
+            _validate(route.name, status, found)
             checked.add(route.name)
     status, found = await ask(alice, "DELETE", f"{PLACES}/hook")
-    _validate(jsonschema, "DeleteDestination", status, found)
+    _validate("DeleteDestination", status, found)
     assert checked | {"DeleteDestination"} == {route.name for route in ROUTES}
 
 
-def _validate(jsonschema: Any, operation: str, status: int, found: dict[str, Any]) -> None:
+def _validate(operation: str, status: int, found: dict[str, Any]) -> None:
     whole = document()
     responses = next(
         one["responses"]
