@@ -13,6 +13,7 @@ import fileflux.console.event_schemas as schemas
 import fileflux.console.metrics_reference as metrics
 import fileflux.console.settings_reference as settings
 import fileflux.events.reference as events
+import fileflux.ingest.openapi as openapi
 import fileflux.ingest.s3_reference as s3
 
 REFERENCE: Final = Path(__file__).parents[1] / "docs" / "reference"
@@ -22,6 +23,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "metrics.md": metrics.render,
     "s3.md": s3.render,
     "settings.md": settings.render,
+    "webhooks-openapi.json": openapi.render,
     **{f"schemas/{name}": text for name, text in schemas.files().items()},
 }
 

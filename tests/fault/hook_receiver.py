@@ -3,9 +3,9 @@
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from fileflux.console.webhook_admin import Webhooks
 from fileflux.console.wiring import Surroundings, open_metadata, open_webhooks
 from fileflux.metadata.audit_log import read_database
+from fileflux.webhooks.admin import Webhooks
 from fileflux.webhooks.intake import told
 
 EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*")

@@ -53,6 +53,10 @@ S3_REQUESTS: Final[Mapping[str, _Maker]] = {
     "DeleteBucket": lambda n: Request("DELETE", f"/{n.bucket}"),
     "GetBucketLocation": lambda n: Request("GET", f"/{n.bucket}?location"),
     "GetBucketVersioning": lambda n: Request("GET", f"/{n.bucket}?versioning"),
+    "GetBucketNotificationConfiguration": lambda n: Request("GET", f"/{n.bucket}?notification"),
+    "PutBucketNotificationConfiguration": lambda n: Request(
+        "PUT", f"/{n.bucket}?notification", body=b"<NotificationConfiguration/>"
+    ),
     "ListObjects": lambda n: Request("GET", f"/{n.bucket}"),
     "ListObjectsV2": lambda n: Request("GET", f"/{n.bucket}?list-type=2"),
     "ListMultipartUploads": lambda n: Request("GET", f"/{n.bucket}?uploads"),

@@ -49,6 +49,7 @@ from fileflux.metadata.lanes import places_of
 from fileflux.metadata.materializer import Materializer, MaterializerDependencies
 from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
+from fileflux.metadata.memory_webhooks import MemoryWebhooks
 from fileflux.metadata.settle import SealAborter
 
 LANES: Final = 2
@@ -271,6 +272,8 @@ def _dependencies(
             streams_max=EVENT_STREAMS,
         ),
         access=AccessLog(parts.broker.safe_publisher, buckets, lanes=LANES),
+        webhooks=MemoryWebhooks(),
+        history=reader,
         clock=clock,
         classes=CLASSES,
         default_class="standard",

@@ -108,6 +108,7 @@ class WebhookWorld:
             *("webhook_subscriptions", "webhook_deliveries", "webhook_dead_letters"),
             *("webhook_attempts", "webhook_cursors", "webhook_replays", "leases"),
             *("audit_blocks", "sequencer_heads", "bucket_sequences"),
+            *("webhook_destinations", "webhook_marks"),
         ):
             await connection.execute(f"DELETE FROM {table}")  # noqa: S608
         await self._connections.give_back(connection)

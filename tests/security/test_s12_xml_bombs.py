@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 from tests.security.inputs import Inputs
 
+from fileflux.ingest.notification_xml import parse_configuration
 from fileflux.ingest.s3_errors import S3Error
 from fileflux.ingest.s3_xml import parse_complete, parse_create_bucket, parse_delete
 
@@ -18,6 +19,7 @@ TRIES: Final = 3
 """The best of them counts, in time of this thread: the machine may be busy with something else."""
 PARSERS: Final[tuple[Callable[[bytes], object], ...]] = (
     parse_complete,
+    parse_configuration,
     parse_create_bucket,
     parse_delete,
 )

@@ -39,6 +39,10 @@ CREATE_BODY: Final = (
     b"</CreateBucketConfiguration>"
 )
 CONTENT: Final = random.Random(4).randbytes(300)
+NOTIFICATION_BODY: Final = (
+    b'<NotificationConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    b"</NotificationConfiguration>"
+)
 LARGE: Final = random.Random(5).randbytes(1_200_000)
 
 
@@ -116,6 +120,9 @@ async def _writes(world: S3World) -> dict[str, Write]:
         "DeleteObjects": Write("POST", "/photos?delete", DELETE_BODY),
         "CompleteMultipartUpload": Write("POST", f"/photos/multi?uploadId={upload_id}", complete),
         "CreateBucket": Write("PUT", "/another", CREATE_BODY),
+        "PutBucketNotificationConfiguration": Write(
+            "PUT", "/photos?notification", NOTIFICATION_BODY
+        ),
         "a large PutObject": Write("PUT", "/photos/large", LARGE),
     }
 
@@ -126,6 +133,7 @@ WRITES: Final = (
     "DeleteObjects",
     "CompleteMultipartUpload",
     "CreateBucket",
+    "PutBucketNotificationConfiguration",
     "a large PutObject",
 )
 

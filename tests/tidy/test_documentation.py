@@ -19,7 +19,9 @@ COMMAND: Final = re.compile(
     r"(?:^|\.venv/bin/|[\s(])fileflux ((?:[a-z]+(?:-[a-z]+)? ?)+)((?:[^\n`#|]*))", re.M
 )
 OPTION: Final = re.compile(r"(?<!\S)(--[a-z-]+)")
-HOLDERS: Final = {"admin", "archive", "audit", "user", "key", "bucket", "node", "webhook"}
+HOLDERS: Final = {
+    *("admin", "archive", "audit", "user", "key", "bucket", "node", "webhook", "destination"),
+}
 NAMED: Final = re.compile(
     r"\b((?:FILEFLUX|KAFKA)_[A-Z0-9_]*[A-Z0-9]|(?:fileflux|zfs_pool)_[a-z_]*[a-z])\b(?![*(/])"
 )

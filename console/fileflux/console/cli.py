@@ -14,6 +14,7 @@ from fileflux.console.commands_admin import app as admin_app
 from fileflux.console.commands_archive import app as archive_app
 from fileflux.console.commands_audit import app as audit_app
 from fileflux.console.commands_audit import trace
+from fileflux.console.commands_destination import app as destination_app
 from fileflux.console.commands_history import diff, digest
 from fileflux.console.commands_rebuild import rebuild
 from fileflux.console.commands_salvage import salvage
@@ -38,6 +39,7 @@ audit_app.command("search", epilog=EXIT_CODES)(commands_events.search)
 audit_app.command("export", epilog=EXIT_CODES)(commands_events.export)
 app.add_typer(audit_app, name="audit")
 app.add_typer(archive_app, name="archive")
+webhook_app.add_typer(destination_app, name="destination")
 app.add_typer(webhook_app, name="webhook")
 app.command("trace", epilog=EXIT_CODES)(trace)
 app.command("rebuild", epilog=EXIT_CODES)(rebuild)

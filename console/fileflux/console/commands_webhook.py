@@ -8,15 +8,17 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from fileflux.console.admin import AdminRefused
 from fileflux.console.command_help import DEFAULT_DATA_DIR, EXIT_CODES, AsJson, DataDir
-from fileflux.console.webhook_admin import Webhooks
 from fileflux.console.wiring import NoSurroundings, find_surroundings, open_webhooks
 from fileflux.core.errors import FileFluxError
+from fileflux.metadata.ports import MetadataReader
+from fileflux.metadata.postgres_webhooks import PostgresWebhooks
+from fileflux.webhooks.admin import Webhooks
 
 app = typer.Typer(help="Webhooks: signed deliveries of a bucket's events.", no_args_is_help=True)
 
 Answer = dict[str, Any] | list[dict[str, Any]]
+Ask = Callable[[PostgresWebhooks, MetadataReader, bytes], Awaitable[Answer]]
 Name = Annotated[
     str, typer.Argument(help="The webhook's id, or the first digits of it (at least 4).")
 ]
@@ -186,14 +188,20 @@ def delete(name: Name, as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA
 
 
 def _run(data_dir: Path, as_json: bool, ask: Callable[[Webhooks], Awaitable[Answer]]) -> None:
+    run_command(data_dir, as_json, lambda *parts: ask(Webhooks(*parts)))
+
+
+def run_command(data_dir: Path, as_json: bool, ask: Ask) -> None:
+    """Ask with the store, a reader and the master key, and show the answer."""
+
     async def work() -> Answer:
         found = find_surroundings(data_dir)
         async with open_webhooks(found) as (store, reader):
-            return await ask(Webhooks(store, reader, bytes.fromhex(found.master_key)))
+            return await ask(store, reader, bytes.fromhex(found.master_key))
 
     try:
         answer = asyncio.run(work())
-    except (AdminRefused, NoSurroundings, FileFluxError, OSError) as error:
+    except (NoSurroundings, FileFluxError, OSError) as error:
         typer.echo(f"cannot: {error}", err=True)
         raise typer.Exit(1) from None
     if as_json:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from fileflux.core.telemetry import S3_BYTES_IN, get_logger
 from fileflux.core.tracing import NO_SPAN, Span, TraceContext
-from fileflux.ingest import events_api, rest_api
+from fileflux.ingest import events_api, openapi, rest_api, webhook_routes
 from fileflux.ingest.access_log import Answered, asks
 from fileflux.ingest.answering import send_answer
 from fileflux.ingest.auth import Authenticated, Scheme, authenticate, scheme_of
@@ -25,6 +25,7 @@ from fileflux.ingest.names import check_bucket_name, check_key
 from fileflux.ingest.operation_handlers import HANDLERS
 from fileflux.ingest.operations import Level, Operation
 from fileflux.ingest.parsed_request import RawRequest, parse_request
+from fileflux.ingest.problem import render_problem
 from fileflux.ingest.request_metrics import RequestMetrics
 from fileflux.ingest.request_traces import RequestTraces, client_context
 from fileflux.ingest.respond_async import is_status_request, upload_status
@@ -75,6 +76,8 @@ class S3App:
         raw = request.raw
         request.names = parse_request(raw, domains=self._deps.auth.domains)
         scheme = scheme_of(request.names)
+        if openapi.is_asked(request.names):
+            return openapi.answer()
         if rest_api.is_open(request.names, scheme, self._deps):
             return await rest_api.register(request.anonymous_call(), self._deps)
         verified = await authenticate(
@@ -88,6 +91,10 @@ class S3App:
         if asked is not None:
             request.operation = asked
             return await events_api.answer(asked, request.call(verified), self._deps)
+        if webhook_routes.is_asked(verified.request):
+            wanted, words = webhook_routes.route_of(verified.request)
+            request.operation = wanted.name
+            return await webhook_routes.answer(wanted, words, request.call(verified), self._deps)
         if scheme is Scheme.BASIC:
             return await rest_api.answer(request.call(verified), self._deps)
         return await self._s3(request, verified)
@@ -140,13 +147,18 @@ class S3App:
             bucket=parsed.bucket if parsed else "",
             key=parsed.key if parsed else b"",
         )
-        made = render(error, names)
-        request.code = s3_error(error).code
+        if parsed is not None and webhook_routes.is_asked(parsed):
+            status, request.code, headers, body = render_problem(error, names)
+            made = Answer(status, headers, body)
+        else:
+            rendered = render(error, names)
+            made = Answer(rendered.status, dict(rendered.headers), rendered.body)
+            request.code = s3_error(error).code
         if made.status >= 500 and made.status not in UNAVAILABLE_STATUSES:
             log.error("a request failed", request_id=request.request_id, exc_info=error)
         elif made.status == 503:
             log.info("a request was put off", request_id=request.request_id, problem=str(error))
-        return Answer(made.status, dict(made.headers), made.body)
+        return made
 
     def _common_headers(self, request: "_Request") -> dict[str, str]:
         headers = {

@@ -6,6 +6,7 @@ from fileflux.ingest.call import Answer, Call
 from fileflux.ingest.dependencies import Dependencies
 from fileflux.ingest.listing import buckets_page, buckets_query
 from fileflux.ingest.names import check_bucket_name
+from fileflux.ingest.notifications import announce
 from fileflux.ingest.operations import SMALL_XML_BYTES_MAX
 from fileflux.ingest.put_object import settled
 from fileflux.ingest.s3_errors import S3Error, invalid_argument, outcome_error
@@ -16,6 +17,7 @@ from fileflux.ingest.s3_xml import (
     parse_create_bucket,
     versioning_result,
 )
+from fileflux.metadata.notification import ENTRY
 
 CLASS_HEADER = "x-fileflux-class"
 
@@ -65,7 +67,9 @@ async def head_bucket(call: Call, deps: Dependencies) -> Answer:
 
 
 async def delete_bucket(call: Call, deps: Dependencies) -> Answer:
-    """Remove an empty bucket; its open multipart uploads end with it."""
+    """Remove an empty bucket; its open multipart uploads and notifications end with it."""
+    if ENTRY in call.bucket.config:
+        await announce(deps, call.bucket)
     change = DeleteBucket(
         upload_id=deps.new_upload_id(),
         actor=call.actor,

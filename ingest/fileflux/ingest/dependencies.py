@@ -19,6 +19,7 @@ from fileflux.ingest.bundler import DirectWriter, UploadEngine
 from fileflux.ingest.event_service import EventService
 from fileflux.ingest.reading import ManifestLookup, ObjectReader
 from fileflux.metadata.ports import MetadataReader
+from fileflux.metadata.webhook_ports import WebhookAdmin
 
 
 class GroupWriter(DirectWriter, Protocol):
@@ -30,7 +31,10 @@ class GroupWriter(DirectWriter, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """Everything below HTTP. `classes`: storage classes by name; `default_class` names one."""
+    """Everything below HTTP. `classes`: storage classes by name; `default_class` names one.
+
+    `history`: a reader of audit blocks that left the database, too.
+    """
 
     engine: UploadEngine
     direct: GroupWriter
@@ -45,6 +49,8 @@ class Dependencies:
     auth: AuthSettings
     events: EventService
     access: AccessLog
+    webhooks: WebhookAdmin
+    history: MetadataReader
     clock: Clock
     classes: Mapping[str, StorageClass]
     default_class: str

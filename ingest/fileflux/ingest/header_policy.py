@@ -38,6 +38,7 @@ UNDERSTOOD: Final = frozenset(
         "x-amz-request-payer",
         "x-amz-sdk-checksum-algorithm",
         "x-amz-security-token",
+        "x-amz-skip-destination-validation",
         "x-amz-storage-class",
         "x-amz-tagging",
         "x-amz-tagging-directive",
@@ -50,6 +51,7 @@ HARMLESS_VALUES: Final[Mapping[str, frozenset[str]]] = {
     "x-amz-acl": frozenset(("private", "bucket-owner-full-control")),
     "x-amz-bucket-object-lock-enabled": frozenset(("false",)),
     "x-amz-object-ownership": frozenset(("BucketOwnerEnforced",)),
+    "x-amz-skip-destination-validation": frozenset(("true", "false")),
     "x-amz-tagging": frozenset(("",)),
     "x-amz-tagging-directive": frozenset(("COPY", "REPLACE")),
 }

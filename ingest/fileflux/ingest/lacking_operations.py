@@ -40,7 +40,6 @@ GetBucketLogging                                  GET     bucket  logging
 GetBucketMetadataConfiguration                    GET     bucket  metadataConfiguration
 GetBucketMetadataTableConfiguration               GET     bucket  metadataTable
 GetBucketMetricsConfiguration                     GET     bucket  metrics id
-GetBucketNotificationConfiguration                GET     bucket  notification
 GetBucketOwnershipControls                        GET     bucket  ownershipControls
 GetBucketPolicy                                   GET     bucket  policy
 GetBucketPolicyStatus                             GET     bucket  policyStatus
@@ -77,7 +76,6 @@ PutBucketInventoryConfiguration                   PUT     bucket  inventory
 PutBucketLifecycleConfiguration                   PUT     bucket  lifecycle
 PutBucketLogging                                  PUT     bucket  logging
 PutBucketMetricsConfiguration                     PUT     bucket  metrics
-PutBucketNotificationConfiguration                PUT     bucket  notification
 PutBucketOwnershipControls                        PUT     bucket  ownershipControls
 PutBucketPolicy                                   PUT     bucket  policy
 PutBucketReplication                              PUT     bucket  replication

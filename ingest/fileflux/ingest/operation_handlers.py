@@ -11,6 +11,7 @@ from fileflux.ingest import (
     get_object,
     list_objects,
     multipart,
+    notifications,
     respond_async,
 )
 from fileflux.ingest.call import Answer, Call
@@ -25,6 +26,8 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "DeleteBucket": buckets.delete_bucket,
     "GetBucketLocation": buckets.get_bucket_location,
     "GetBucketVersioning": buckets.get_bucket_versioning,
+    "GetBucketNotificationConfiguration": notifications.get_configuration,
+    "PutBucketNotificationConfiguration": notifications.put_configuration,
     "ListObjects": list_objects.list_objects,
     "ListObjectsV2": list_objects.list_objects_v2,
     "ListMultipartUploads": list_objects.list_multipart_uploads,

@@ -29,6 +29,11 @@ BEYOND: Final = """\
 | `GET` of that answer's `Location`, `/_fileflux/uploads/HANDLE` | the upload's state: `accepted`, \
 `ok` or an error code. The handle is the upload's id and a tag that only its owner was given; root \
 needs the id alone |
+| `arn:fileflux:webhook:REGION::NAME` in a notification configuration | the destination of that \
+name of the bucket's owner ([how](../how-to/receive-a-webhook.md)); `arn:aws:sqs:REGION::NAME` \
+and `sns` mean the same |
+| `/_fileflux/events`, `/_fileflux/webhooks` | [events](events-http.md) and \
+[webhooks](webhooks-http.md) over HTTP |
 """
 
 

@@ -45,6 +45,7 @@ from fileflux.metadata.archive_blocks import ArchivedBlocks
 from fileflux.metadata.archive_open import open_archive
 from fileflux.metadata.direct import DirectWriter
 from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
+from fileflux.metadata.postgres_webhooks import PostgresWebhooks
 from fileflux.metadata.rebuild_target import refuse_unfinished
 from fileflux.metadata.settings import ArchiverSettings
 from fileflux.metadata.settle import SealAborter
@@ -66,6 +67,7 @@ class _Store:
     reader: PostgresReader
     direct: DirectWriter
     everywhere: PostgresReader
+    webhooks: PostgresWebhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ async def _open_store(
     archive = await stack.enter_async_context(open_archive(load_settings(ArchiverSettings)))
     blocks = None if archive is None else ArchivedBlocks(archive)
     everywhere = PostgresReader(connections, blocks)
-    return _Store(database, PostgresReader(connections), direct, everywhere)
+    webhooks = PostgresWebhooks(connections)
+    return _Store(database, PostgresReader(connections), direct, everywhere, webhooks)
 
 
 async def _open_engine(parts: _Parts) -> UploadEngine:
@@ -201,6 +204,8 @@ def _dependencies(parts: _Parts, engine: UploadEngine, uploads: AsyncUploads) ->
             streams_max=settings.event_streams_max,
         ),
         access=AccessLog(parts.broker.safe_publisher, buckets, lanes=settings.lanes),
+        webhooks=parts.store.webhooks,
+        history=parts.store.everywhere,
         clock=clock,
         classes=settings.storage_classes,
         default_class=settings.default_class,

@@ -28,7 +28,8 @@ _LONG_MARKUP: Final = re.compile(rb"<[^<]{65536}")
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What an element may hold: elements by name, or text. `count_max`: how often it may stand.
+    """What an element may hold: elements by name, or text. `count_max`: how often it may stand;
+    of text that may stand more than once, see `Node.many`.
 
     `is_lacking`: S3 knows it, FileFlux does not; it is refused by name instead of passed over.
     """
@@ -52,14 +53,15 @@ LACKING: Final = Shape(is_lacking=True)
 class Node:
     """An element as it was read: texts of the elements that hold text, nodes of the others.
 
-    Texts are exact: blanks in a key are part of it.
+    Texts are exact: blanks in a key are part of it. `many`: texts of elements that may be repeated.
     """
 
-    __slots__ = ("nodes", "shape", "texts")
+    __slots__ = ("many", "nodes", "shape", "texts")
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
         self.texts: dict[str, str] = {}
+        self.many: dict[str, list[str]] = {}
         self.nodes: dict[str, list[Node]] = {}
 
     def all(self, name: str) -> Sequence["Node"]:
@@ -135,6 +137,8 @@ class _Target:
             raise S3Error("NotImplemented", f"The element {name} is not implemented.")
         elif name in parent.texts:
             raise malformed(f"There may be one {name}.")
+        elif len(parent.many.get(name, ())) == shape.count_max:
+            raise malformed(f"There may be {shape.count_max} of {name}.")
         else:
             self._leaf = name
 
@@ -146,7 +150,11 @@ class _Target:
 
     def _end(self, _tag: str) -> None:
         if self._leaf:
-            self._open[-1].texts[self._leaf] = self._take_text()
+            parent, text = self._open[-1], self._take_text()
+            if parent.shape.elements[self._leaf].count_max > 1:
+                parent.many.setdefault(self._leaf, []).append(text)
+            else:
+                parent.texts[self._leaf] = text
             self._leaf = ""
             return
         self._refuse_text()

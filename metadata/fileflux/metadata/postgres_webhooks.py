@@ -1,4 +1,4 @@
-"""The ports `WebhookStore` and `WebhookAdmin` on a database that speaks PostgreSQL's protocol.
+"""The ports of webhooks and notifications on a database that speaks PostgreSQL's protocol.
 
 A statement whose answer got lost is run once more; each is written so that the second time changes
 nothing, or is noticed and looked at.
@@ -11,12 +11,15 @@ from typing import Any, Final
 import asyncpg
 
 from fileflux.core.errors import LaneLost
+from fileflux.core.ids import UserId
 from fileflux.metadata.postgres_fetch import StatementReader
 from fileflux.metadata.webhook_ports import Move, Waiting
 from fileflux.metadata.webhook_rows import (
     AttemptRow,
     Cursor,
     DeadLetter,
+    Destination,
+    NotifiedBucket,
     QueuedDelivery,
     ReplayRow,
     State,
@@ -40,7 +43,71 @@ _QUEUED: Final = (
 _DEAD: Final = tuple(field.name for field in fields(DeadLetter))
 
 
-class PostgresWebhooks(StatementReader):
+class PostgresDestinations(StatementReader):
+    """Destinations, marks, and the subscriptions that configurations lead to."""
+
+    async def put_destination(self, one: Destination) -> bool:
+        made = await self._fetch(
+            "webhook_put_destination",
+            *(one.owner_id, one.name, one.destination_id, one.url, one.secret, one.created_us),
+        )
+        if made:
+            return True
+        # A first try whose answer got lost is ours, too.
+        found = await self._fetch("webhook_destination", one.owner_id, one.name)
+        return [row["destination_id"] for row in found] == [one.destination_id]
+
+    async def destinations_of(self, owner_ids: Sequence[UserId]) -> list[Destination]:
+        found = await self._fetch("webhook_destinations_of", list(owner_ids))
+        return [Destination(**dict(one)) for one in found]
+
+    async def rotate_destination(self, one: Destination, secret: bytes, old_until_us: int) -> bool:
+        arguments = (one.owner_id, one.name, secret, old_until_us)
+        if not await self._fetch("webhook_rotate_destination", *arguments):
+            return False
+        # A statement of its own: it sees what was derived while the one before waited.
+        await self._fetch("webhook_spread_secret", one.destination_id)
+        return True
+
+    async def remove_destination(self, one: Destination) -> None:
+        await self._fetch("webhook_remove_destination", one.destination_id)
+        await self._fetch("webhook_end_destination", one.destination_id)
+
+    async def mark_bucket(self, bucket_id: bytes, mark_id: bytes, next_position: int) -> None:
+        await self._fetch("webhook_mark_bucket", bucket_id, mark_id, next_position)
+
+    async def marked_buckets(self, limit: int) -> list[NotifiedBucket]:
+        return [
+            NotifiedBucket(**dict(one))
+            for one in await self._fetch("webhook_marked_buckets", limit)
+        ]
+
+    async def buckets_after(self, bucket_id: bytes, limit: int) -> list[NotifiedBucket]:
+        found = await self._fetch("webhook_buckets_after", bucket_id, limit)
+        return [NotifiedBucket(**dict(one)) for one in found]
+
+    async def unmark(self, bucket_ids: Sequence[bytes], before_us: int) -> None:
+        await self._fetch("webhook_unmark", list(bucket_ids), before_us)
+
+    async def derived(self, bucket_ids: Sequence[bytes]) -> list[Subscription]:
+        found = await self._fetch("webhook_derived", list(bucket_ids))
+        return [_subscription(one) for one in found]
+
+    async def end_derived(self, turn: int, subscription_ids: Sequence[bytes]) -> None:
+        await self._fetch("webhook_end_derived", turn, list(subscription_ids))
+
+    async def put_derived(self, turn: int, one: Subscription, test: QueuedDelivery | None) -> None:
+        queued = _columns([] if test is None else [test])
+        await self._fetch(
+            "webhook_put_derived",
+            *(turn, one.destination_id, one.subscription_id, one.bucket_id, one.bucket),
+            *(one.format, " ".join(one.event_names), one.prefix, one.suffix, one.next_position),
+            *(one.created_us, one.configuration_id),
+            *queued[1:],
+        )
+
+
+class PostgresWebhooks(PostgresDestinations):
     """Both halves."""
 
     async def take_lease(self, owner: bytes, duration_us: int) -> bool:
@@ -159,6 +226,15 @@ class PostgresWebhooks(StatementReader):
     async def subscriptions(self) -> list[Subscription]:
         return [_subscription(one) for one in await self._fetch("webhook_subscriptions")]
 
+    async def subscriptions_of(
+        self, owner_id: UserId, *, bucket_id: bytes = b"", after: bytes, limit: int
+    ) -> list[Subscription]:
+        found = await self._fetch("webhook_subscriptions_of", owner_id, after, bucket_id, limit)
+        return [_subscription(one) for one in found]
+
+    async def bucket_count(self, bucket_id: bytes) -> int:
+        return int((await self._fetch("webhook_bucket_count", bucket_id))[0]["subscriptions"])
+
     async def subscription(self, subscription_id: bytes) -> Subscription | None:
         found = await self._fetch("webhook_subscription", subscription_id)
         return _subscription(found[0]) if found else None
@@ -178,6 +254,10 @@ class PostgresWebhooks(StatementReader):
             replay.rate,
         )
         await self._fetch("webhook_touch", replay.subscription_id)
+
+    async def replay_count(self, owner_id: UserId) -> int:
+        found = await self._fetch("webhook_replay_count", owner_id)
+        return int(found[0]["replays"])
 
     async def put_delivery(self, delivery: QueuedDelivery) -> None:
         values = [getattr(delivery, name) for name in _QUEUED]

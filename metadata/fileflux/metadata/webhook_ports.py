@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from fileflux.core.ids import UserId
 from fileflux.metadata.webhook_rows import (
     AttemptRow,
     Cursor,
     DeadLetter,
+    Destination,
+    NotifiedBucket,
     QueuedDelivery,
     ReplayRow,
     State,
@@ -95,12 +98,61 @@ class WebhookStore(Protocol):
         """Remove some attempts and dead letters that are older; False: there are more."""
 
 
+class NotificationStore(Protocol):
+    """What turns notification configurations into subscriptions: the dispatcher's, too."""
+
+    async def marked_buckets(self, limit: int) -> list[NotifiedBucket]:
+        """Those whose configuration may just have changed; the first that were marked."""
+
+    async def buckets_after(self, bucket_id: bytes, limit: int) -> list[NotifiedBucket]:
+        """A page of all buckets, by id; one without a configuration has no `notification`."""
+
+    async def derived(self, bucket_ids: Sequence[bytes]) -> list[Subscription]:
+        """Subscriptions that configurations of these buckets led to, not removed ones."""
+
+    async def destinations_of(self, owner_ids: Sequence[UserId]) -> list[Destination]: ...
+
+    async def put_derived(self, turn: int, one: Subscription, test: QueuedDelivery | None) -> None:
+        """Add a subscription with its destination's URL and secrets, and queue its test message.
+
+        Nothing if it is there, its destination is gone, or another dispatcher has the turn.
+        """
+
+    async def end_derived(self, turn: int, subscription_ids: Sequence[bytes]) -> None:
+        """Mark subscriptions as removed, unless another dispatcher has the turn."""
+
+    async def unmark(self, bucket_ids: Sequence[bytes], before_us: int) -> None:
+        """Forget their marks that are so old."""
+
+
 class WebhookAdmin(Protocol):
-    """The command line's half."""
+    """The half of those who administer: the command line and the HTTP API."""
 
     async def put_subscription(self, one: Subscription) -> None: ...
 
     async def subscriptions(self) -> list[Subscription]: ...
+
+    async def subscriptions_of(
+        self, owner_id: UserId, *, bucket_id: bytes = b"", after: bytes, limit: int
+    ) -> list[Subscription]:
+        """A page of an owner's, by id; of one bucket's, if that is named."""
+
+    async def bucket_count(self, bucket_id: bytes) -> int:
+        """How many subscriptions a bucket has that were made by themselves."""
+
+    async def mark_bucket(self, bucket_id: bytes, mark_id: bytes, next_position: int) -> None:
+        """Announce a change of a bucket's configuration, before it is made."""
+
+    async def put_destination(self, one: Destination) -> bool:
+        """Tell whether it was added: a name is taken once per owner."""
+
+    async def destinations_of(self, owner_ids: Sequence[UserId]) -> list[Destination]: ...
+
+    async def rotate_destination(self, one: Destination, secret: bytes, old_until_us: int) -> bool:
+        """Give a destination, and all that lead there, a new secret."""
+
+    async def remove_destination(self, one: Destination) -> None:
+        """Remove it with the subscriptions that lead there."""
 
     async def subscription(self, subscription_id: bytes) -> Subscription | None: ...
 
@@ -113,6 +165,9 @@ class WebhookAdmin(Protocol):
     async def cursor(self) -> Cursor | None: ...
 
     async def put_replay(self, replay: ReplayRow) -> None: ...
+
+    async def replay_count(self, owner_id: UserId) -> int:
+        """How many replays of an owner's subscriptions are not queued whole yet."""
 
     async def put_delivery(self, delivery: QueuedDelivery) -> None: ...
 

@@ -34,8 +34,9 @@ RETURNING 1;
 
 -- webhook_rotate_secret --
 -- Sign with a new secret, and with the one before it for a while.
-UPDATE webhook_subscriptions SET old_secret = secret, secret = $2::BYTEA,
-    old_secret_until_us = $3::INT8,
+UPDATE webhook_subscriptions SET
+    old_secret = CASE WHEN secret = $2::BYTEA THEN old_secret ELSE secret END,
+    secret = $2::BYTEA, old_secret_until_us = $3::INT8,
     changed_us = (extract(epoch FROM clock_timestamp()) * 1000000)::INT8
 WHERE subscription_id = $1::BYTEA AND state <> 'deleted'
 RETURNING 1;
@@ -141,6 +142,12 @@ RETURNING 1;
 -- webhook_replays --
 -- Replays that are not queued whole yet.
 SELECT * FROM webhook_replays ORDER BY subscription_id, run_id;
+
+-- webhook_replay_count --
+-- How many replays of an owner's subscriptions are not queued whole yet.
+SELECT count(*) AS replays
+FROM webhook_subscriptions AS s JOIN webhook_replays AS r ON r.subscription_id = s.subscription_id
+WHERE s.owner_id = $1::BYTEA AND s.state <> 'deleted';
 
 -- webhook_end_replay --
 -- Forget a replay that is queued whole.
@@ -329,3 +336,133 @@ WITH s AS (
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM s) + 0 * (SELECT count(*) FROM r) AS removed;
+
+-- webhook_subscriptions_of --
+-- A page of an owner's subscriptions, by id; those of one bucket, if that is named.
+SELECT * FROM webhook_subscriptions
+WHERE owner_id = $1::BYTEA AND subscription_id > $2::BYTEA AND state <> 'deleted'
+    AND ($3::BYTEA = ''::BYTEA OR bucket_id = $3::BYTEA)
+ORDER BY subscription_id LIMIT $4::INT8;
+
+-- webhook_bucket_count --
+-- How many subscriptions a bucket has that were made by themselves.
+SELECT count(*) AS subscriptions FROM webhook_subscriptions
+WHERE bucket_id = $1::BYTEA AND destination_id = ''::BYTEA AND state <> 'deleted';
+
+-- webhook_put_destination --
+-- Add a destination whose name is free.
+INSERT INTO webhook_destinations (owner_id, name, destination_id, url, secret, old_secret,
+    old_secret_until_us, created_us)
+VALUES ($1::BYTEA, $2::TEXT, $3::BYTEA, $4::TEXT, $5::BYTEA, NULL, 0, $6::INT8)
+ON CONFLICT (owner_id, name) DO NOTHING
+RETURNING 1;
+
+-- webhook_destination --
+-- Whose is the destination of that name.
+SELECT destination_id FROM webhook_destinations WHERE owner_id = $1::BYTEA AND name = $2::TEXT;
+
+-- webhook_destinations_of --
+-- The destinations of some owners, by name.
+SELECT * FROM webhook_destinations WHERE owner_id = ANY ($1::BYTEA[]) ORDER BY owner_id, name;
+
+-- webhook_rotate_destination --
+-- Give a destination a new secret, and let the one before it sign for a while.
+UPDATE webhook_destinations SET
+    old_secret = CASE WHEN secret = $3::BYTEA THEN old_secret ELSE secret END,
+    secret = $3::BYTEA, old_secret_until_us = $4::INT8
+WHERE owner_id = $1::BYTEA AND name = $2::TEXT
+RETURNING 1;
+
+-- webhook_spread_secret --
+-- Copy a destination's secrets to the subscriptions that lead there.
+UPDATE webhook_subscriptions AS s SET secret = d.secret, old_secret = d.old_secret,
+    old_secret_until_us = d.old_secret_until_us,
+    changed_us = (extract(epoch FROM clock_timestamp()) * 1000000)::INT8
+FROM webhook_destinations AS d
+WHERE d.destination_id = $1::BYTEA AND s.destination_id = $1::BYTEA AND s.state <> 'deleted'
+RETURNING 1;
+
+-- webhook_remove_destination --
+-- Remove a destination.
+DELETE FROM webhook_destinations WHERE destination_id = $1::BYTEA
+RETURNING 1;
+
+-- webhook_end_derived --
+-- Mark as removed what no configuration asks for any more.
+UPDATE webhook_subscriptions SET state = 'deleted', reason = '',
+    changed_us = (extract(epoch FROM clock_timestamp()) * 1000000)::INT8
+WHERE subscription_id = ANY ($2::BYTEA[]) AND state <> 'deleted'
+    AND EXISTS (SELECT 1 FROM webhook_cursors WHERE name = 'main' AND turn = $1::INT8)
+RETURNING 1;
+
+-- webhook_end_destination --
+-- Mark as removed what leads to a destination.
+UPDATE webhook_subscriptions SET state = 'deleted', reason = '',
+    changed_us = (extract(epoch FROM clock_timestamp()) * 1000000)::INT8
+WHERE destination_id = $1::BYTEA AND state <> 'deleted'
+RETURNING 1;
+
+-- webhook_mark_bucket --
+-- Announce a change of a bucket's configuration.
+INSERT INTO webhook_marks (bucket_id, mark_id, next_position, marked_us)
+VALUES ($1::BYTEA, $2::BYTEA, $3::INT8, (extract(epoch FROM clock_timestamp()) * 1000000)::INT8)
+ON CONFLICT (bucket_id, mark_id) DO NOTHING
+RETURNING 1;
+
+-- webhook_marked_buckets --
+-- Buckets whose configuration may just have changed, those first that were marked first.
+SELECT m.bucket_id, coalesce(b.name, '') AS name, coalesce(b.owner_id, ''::BYTEA) AS owner_id,
+    (b.config -> 'notification')::TEXT AS notification, m.next_position,
+    (extract(epoch FROM clock_timestamp()) * 1000000)::INT8 AS read_us
+FROM (
+    SELECT bucket_id, min(next_position) AS next_position, min(marked_us) AS marked_us
+    FROM webhook_marks GROUP BY bucket_id ORDER BY min(marked_us) LIMIT $1::INT8
+) AS m LEFT JOIN buckets AS b ON b.bucket_id = m.bucket_id
+ORDER BY m.marked_us;
+
+-- webhook_buckets_after --
+-- A page of all buckets by id, each with its notification configuration and its first mark.
+SELECT b.bucket_id, b.name, b.owner_id, (b.config -> 'notification')::TEXT AS notification,
+    (SELECT min(m.next_position) FROM webhook_marks AS m WHERE m.bucket_id = b.bucket_id)
+    AS next_position, (extract(epoch FROM clock_timestamp()) * 1000000)::INT8 AS read_us
+FROM buckets AS b WHERE b.bucket_id > $1::BYTEA ORDER BY b.bucket_id LIMIT $2::INT8;
+
+-- webhook_unmark --
+-- Forget the marks of some buckets that were made at a time or before it.
+DELETE FROM webhook_marks WHERE bucket_id = ANY ($1::BYTEA[]) AND marked_us <= $2::INT8
+RETURNING 1;
+
+-- webhook_derived --
+-- Subscriptions that the configurations of some buckets led to.
+SELECT * FROM webhook_subscriptions
+WHERE bucket_id = ANY ($1::BYTEA[]) AND destination_id <> ''::BYTEA AND state <> 'deleted';
+
+-- webhook_put_derived --
+-- Add a subscription with what its destination has, and queue its test message if there is one.
+WITH made AS (
+    INSERT INTO webhook_subscriptions (subscription_id, owner_id, bucket_id, bucket, url, format,
+        event_names, prefix, suffix, secret, old_secret, old_secret_until_us, state, reason,
+        is_live, next_position, created_us, changed_us, destination_id, configuration_id)
+    SELECT $3::BYTEA, d.owner_id, $4::BYTEA, $5::TEXT, d.url, $6::TEXT, $7::TEXT, $8::BYTEA,
+        $9::BYTEA, d.secret, d.old_secret, d.old_secret_until_us, 'active', '', false, $10::INT8,
+        $11::INT8, (extract(epoch FROM clock_timestamp()) * 1000000)::INT8, d.destination_id,
+        $12::TEXT
+    FROM webhook_destinations AS d
+    WHERE d.destination_id = $2::BYTEA
+        AND EXISTS (SELECT 1 FROM webhook_cursors WHERE name = 'main' AND turn = $1::INT8)
+    FOR UPDATE OF d
+    ON CONFLICT (subscription_id) DO NOTHING
+    RETURNING subscription_id
+), queued AS (
+    INSERT INTO webhook_deliveries (subscription_id, run_id, position, lane, message_id, event_name,
+        headers, body, attempts, due_us, queued_us)
+    SELECT made.subscription_id, n.run_id, n.position, n.lane, n.message_id, n.event_name,
+        n.headers, n.body, 0, n.queued_us, n.queued_us
+    FROM unnest($13::BYTEA[], $14::INT8[], $15::BYTEA[], $16::TEXT[], $17::TEXT[], $18::TEXT[],
+        $19::BYTEA[], $20::INT8[])
+        AS n (run_id, position, lane, message_id, event_name, headers, body, queued_us)
+    CROSS JOIN made
+    ON CONFLICT (subscription_id, run_id, position) DO NOTHING
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM made) + 0 * (SELECT count(*) FROM queued) AS made;

@@ -19,7 +19,8 @@ class Subscription:
     """Who is told what. Secrets are encrypted with the master key (`identity.encrypt_secret`).
 
     `is_live`: it follows the dispatcher's position; otherwise `next_position` is the first event
-    that was not looked at for it. `reason`: why it is not active.
+    that was not looked at for it. `reason`: why it is not active. `destination_id`,
+    `configuration_id`: of one that a bucket's notification configuration leads to.
     """
 
     subscription_id: bytes
@@ -40,6 +41,43 @@ class Subscription:
     next_position: int
     created_us: int
     changed_us: int
+    destination_id: bytes = b""
+    configuration_id: str = ""
+
+    @property
+    def secret_name(self) -> str:
+        """What its secrets are bound to: a destination's are shared by all that lead there."""
+        return (self.destination_id or self.subscription_id).hex()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """A receiver that notification configurations of its owner's buckets name by ARN."""
+
+    destination_id: bytes
+    owner_id: UserId
+    name: str
+    url: str
+    secret: bytes
+    old_secret: bytes | None = None
+    old_secret_until_us: int = 0
+    created_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifiedBucket:
+    """A bucket as its notifications are derived. `notification`: the entry of its configuration.
+
+    None: it has none, or is gone (`name` empty). `next_position`: of its first mark, None without
+    one. `read_us`: now, by the database's clock.
+    """
+
+    bucket_id: BucketId
+    name: str
+    owner_id: UserId
+    notification: str | None
+    next_position: int | None
+    read_us: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

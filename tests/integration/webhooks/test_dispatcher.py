@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,9 +12,11 @@ from standardwebhooks import Webhook
 from tests.model.webhook_world import DAY_S, MASTER_KEY, WebhookWorld, until
 
 from fileflux.core.errors import LaneLost
+from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.identity import encrypt_secret
 from fileflux.metadata.webhook_rows import ReplayRow, Subscription
 from fileflux.webhooks import intake as intake_module
+from fileflux.webhooks.history import History
 from fileflux.webhooks.retry import RETRY_WINDOW_S
 from fileflux.webhooks.signing import new_secret
 
@@ -194,6 +197,33 @@ async def test_a_replay_is_marked_and_rate_limited_and_delays_no_new_event(
     new = [h for _, h, b in world.receivers.attempts if b"new" in b]
     assert "fileflux-replay" not in new[0]
     assert await world.store.replays() == []
+
+
+async def test_many_replays_at_once_do_not_hold_up_what_happens(
+    world: WebhookWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may begin some over HTTP; the reader is one for all."""
+    await world.happen(*[f"old{n}" for n in range(300)])
+    one = await world.subscribe(A, next_position=301)
+    reads, past = 0, History.past
+
+    async def slow(self: History, position: int) -> list[NumberedRecord]:
+        nonlocal reads
+        reads += 1
+        await asyncio.sleep(0.03)
+        return (await past(self, position))[:1]
+
+    async with world.dispatching():
+        await world.live(one)
+        monkeypatch.setattr(History, "past", slow)
+        for number in range(40):
+            replay = _replay(one, first=1, end=301, rate=10)
+            await world.store.put_replay(replace(replay, run_id=bytes([number]) * 16))
+        await until(lambda: reads > intake_module.READS_PER_REPLAY_TURN)
+        before = reads
+        await world.happen("new")
+        await until(lambda: "new" in world.receivers.keys(A))
+        assert reads - before <= 4 * intake_module.READS_PER_REPLAY_TURN
 
 
 def _replay(one: Subscription, *, first: int, end: int, rate: int) -> ReplayRow:

@@ -10,11 +10,10 @@ from tests.model.metadata_changes import Maker
 from tests.model.webhook_rows import stamp_of
 from tests.model.webhook_world import MASTER_KEY, WebhookWorld, until
 
-from fileflux.console.admin import AdminRefused
-from fileflux.console.webhook_admin import Webhooks
 from fileflux.core.changes import CreateBucket
 from fileflux.core.errors import Invalid
 from fileflux.metadata.direct import DirectWriter
+from fileflux.webhooks.admin import NoSuchWebhook, Refused, Webhooks
 
 URL = "https://a.example/hook"
 EVENTS = ("s3:ObjectCreated:*",)
@@ -58,7 +57,7 @@ async def test_a_secret_is_shown_once_and_stored_encrypted(
 async def test_what_cannot_work_is_refused_when_it_is_created(
     world: WebhookWorld, bucket: CreateBucket
 ) -> None:
-    with pytest.raises(AdminRefused):
+    with pytest.raises(Refused):
         await made(world, form="xml")
     with pytest.raises(Invalid):
         await made(world, event_names=("s3:Everything",))
@@ -66,7 +65,7 @@ async def test_what_cannot_work_is_refused_when_it_is_created(
         await hooks(world).create(
             "photos", "https://u:p@x/", form="s3", event_names=EVENTS, prefix="", suffix=""
         )
-    with pytest.raises(AdminRefused):
+    with pytest.raises(Refused):
         await hooks(world).create(
             "nowhere", URL, form="s3", event_names=EVENTS, prefix="", suffix=""
         )
@@ -111,7 +110,7 @@ async def test_a_replay_may_begin_at_a_time(world: WebhookWorld) -> None:
             assert (found["from"], found["would_send"]) == (position, 31 - position)
     assert (await hooks(world).would_send(name, "1999-01-01"))["would_send"] == 30
     assert (await hooks(world).would_send(name, "2999-01-01"))["would_send"] == 0
-    with pytest.raises(AdminRefused):
+    with pytest.raises(Refused):
         await hooks(world).would_send(name, "yesterday")
 
 
@@ -126,7 +125,7 @@ async def test_pause_resume_rotate_show_and_delete_by_the_beginning_of_an_id(
     fresh = await hooks(world).rotate_secret(name)
     assert fresh["secret"] != world.secrets[one.subscription_id]
     await hooks(world).set_state(name, "deleted")
-    with pytest.raises(AdminRefused):
+    with pytest.raises(NoSuchWebhook):
         await hooks(world).show(name)
-    with pytest.raises(AdminRefused):
+    with pytest.raises(NoSuchWebhook):
         await hooks(world).show("ab")

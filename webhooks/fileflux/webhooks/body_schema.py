@@ -36,7 +36,7 @@ def s3_notification() -> Schema:
     bucket = record({"name": text("The bucket's name."), "ownerIdentity": owner, "arn": text("")})
     of_s3: Members = {
         "s3SchemaVersion": constant("1.0"),
-        "configurationId": text("What asked for it: the subscription's id."),
+        "configurationId": text("The Id of the bucket's configuration, or the webhook's id."),
         "bucket": bucket,
         "object": record(stored, {**_STORED, "eTag": text("Without quotes.")}),
     }

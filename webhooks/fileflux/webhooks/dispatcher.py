@@ -7,7 +7,7 @@ its turn moved at its next write and ends; what it sent meanwhile was sent once 
 import asyncio
 import random
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from fileflux.core.clock import Clock
 from fileflux.core.errors import LaneLost, Unavailable
@@ -15,10 +15,11 @@ from fileflux.core.ids import new_id
 from fileflux.core.telemetry import get_logger
 from fileflux.events.ports import Broker
 from fileflux.metadata.ports import MetadataReader
-from fileflux.metadata.webhook_ports import WebhookStore
+from fileflux.metadata.webhook_ports import NotificationStore, WebhookStore
 from fileflux.webhooks.history import History
 from fileflux.webhooks.intake import Intake
 from fileflux.webhooks.messages import Signer
+from fileflux.webhooks.notifications import Notifications
 from fileflux.webhooks.queue import QueueTools, Sender, Slots
 from fileflux.webhooks.queues import Queues
 
@@ -36,11 +37,15 @@ FAILED_KEPT_S: Final = 7 * 24 * 3_600
 DEAD_KEPT_S: Final = 30 * 24 * 3_600
 
 
+class DispatcherStore(WebhookStore, NotificationStore, Protocol):
+    """All that it asks of the database."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherDependencies:
     """What it reaches."""
 
-    store: WebhookStore
+    store: DispatcherStore
     reader: MetadataReader
     broker: Broker
     sender: Sender
@@ -110,20 +115,22 @@ class Dispatcher:
         )
         queues = Queues(tools)
         intake = Intake(d.store, history, queues, d.clock, cursor)
+        notifications = Notifications(d.store, d.clock, d.rng, turn=cursor.turn)
         log.info("webhooks are dispatched", position=cursor.next_position, turn=cursor.turn)
         try:
             await intake.sync()
             queues.open(await d.store.queue_counts())
             while not stopping.is_set():
-                await self._turn(intake)
+                await self._turn(intake, notifications, history)
             await intake.store_cursor()
             await queues.drain()
         finally:
             await queues.close()
 
-    async def _turn(self, intake: Intake) -> None:
+    async def _turn(self, intake: Intake, notifications: Notifications, history: History) -> None:
         await self._renew()
         if self._is_due("sync", SYNC_S):
+            await notifications.step(history.end)
             await intake.sync()
         if self._is_due("forget", FORGET_S):
             await self._forget()

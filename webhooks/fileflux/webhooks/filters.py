@@ -15,12 +15,18 @@ from fileflux.metadata.webhook_rows import Subscription
 from fileflux.webhooks.occurrence import S3_NAMES, Occurrence
 
 
+class UnknownEvent(Invalid):
+    """No event has that name; the message says which there are."""
+
+
 def check_event_names(names: Sequence[str]) -> None:
-    """Raise Invalid unless each is S3's name of an event that exists, or ends in `:*` for some."""
+    """Raise UnknownEvent unless each is S3's name of an event, or ends in `:*` for some."""
     for name in names:
         if not any(_covers(name, known) for known in S3_NAMES.values()):
             known = ", ".join(sorted(S3_NAMES.values()))
-            raise Invalid(f"{name} is no event; there are {known}, and each with :* at the end")
+            raise UnknownEvent(
+                f"{name} is no event; there are {known}, and each with :* at the end"
+            )
 
 
 def wants(subscription: Subscription, occurrence: Occurrence) -> bool:

@@ -38,6 +38,8 @@ SKIP_S: Final = 0.25
 SYNC_OVERLAP_US: Final = 10_000_000
 READS_PER_REPLAY_TURN: Final = 8
 REPLAY_TURN_S: Final = 1.0
+REPLAYING_S: Final = 0.1
+"""For so long replays are read before what has just happened is."""
 
 
 class Intake:
@@ -232,14 +234,20 @@ class Intake:
         return self._queues.count(one.subscription_id) <= QUEUE_MAX // 2
 
     async def _replay(self) -> bool:
-        """Queue the next second's worth of each replay; tell whether one was due."""
+        """Queue the next second's worth of each replay that is due; tell whether one was.
+
+        Those that waited longest come first, and not all of them when reading takes long: who
+        follows what happens would wait for everybody's past.
+        """
         now_s = self._clock.monotonic_s()
         due = [
             one
             for one in self._replays.values()
             if now_s - self._replayed_s.get(one.run_id, -REPLAY_TURN_S) >= REPLAY_TURN_S
         ]
-        for replay in due:
+        for replay in sorted(due, key=lambda one: self._replayed_s.get(one.run_id, 0.0)):
+            if self._clock.monotonic_s() - now_s > REPLAYING_S:
+                break
             self._replayed_s[replay.run_id] = now_s
             subscription = self._known.get(replay.subscription_id)
             if subscription and subscription.state == "active" and self._has_room(subscription):

@@ -105,7 +105,7 @@ class Signer:
         }
 
     def _secrets(self, subscription: Subscription, now_us: int) -> Sequence[str]:
-        name = subscription.subscription_id.hex()
+        name = subscription.secret_name
         stored = [subscription.secret]
         if subscription.old_secret is not None and now_us < subscription.old_secret_until_us:
             stored.append(subscription.old_secret)

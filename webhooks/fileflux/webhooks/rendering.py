@@ -123,7 +123,7 @@ def _s3_record(subscription: Subscription, occurrence: Occurrence) -> dict[str, 
         "responseElements": {"x-amz-request-id": occurrence.actor.get("request_id", "")},
         "s3": {
             "s3SchemaVersion": "1.0",
-            "configurationId": subscription.subscription_id.hex(),
+            "configurationId": subscription.configuration_id or subscription.subscription_id.hex(),
             "bucket": {
                 "name": occurrence.bucket,
                 "ownerIdentity": {"principalId": subscription.owner_id.hex()},
