@@ -8,6 +8,7 @@ as one pending block until then: a version byte, then for each record its stream
 """
 
 import hashlib
+import re
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -55,6 +56,7 @@ EVENT_TYPES: Final = {
     SALVAGE: "salvage.recorded",
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_STREAM: Final = re.compile(rb'"bucket_id":(?:null|"([0-9a-f]{32})")')
 _TIME_US_MAX: Final = 253_402_300_799_000_000
 """The end of the year 9999: more cannot be written as a time."""
 
@@ -116,6 +118,18 @@ def decode_record(raw: bytes) -> AuditRecord:
         return _record_of(event["id"], data)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EventInvalid(f"not an audit record: {error!r}") from error
+
+
+def stream_of(raw: bytes) -> BucketId:
+    """Return the stream that a stored record names; raise EventInvalid if it names none.
+
+    The first such member is that of `data`: before it stand a few strings, and within a string the
+    quotes are escaped. So the record, which may be large, is not decoded.
+    """
+    found = _STREAM.search(raw)
+    if found is None:
+        raise EventInvalid("not an audit record: it names no stream")
+    return BucketId(bytes.fromhex(found[1].decode())) if found[1] else SYSTEM_STREAM
 
 
 def usage_in(raw: bytes) -> dict[BucketId, tuple[int, int]]:

@@ -4,7 +4,8 @@ Every record has a global position (from 1), a sequence without gaps in its stre
 bucket's, or the system's) and a place in the hash chain: h(n) = SHA-256(h(n-1) ‖ bytes of record
 n), h(0) = 32 zero bytes. The bytes are those that the transaction stored: numbering never touches
 them. Position, sequence and h(n-1) travel beside a record; h(n-1) is how a reader knows that the
-record before is whole.
+record before is whole. Stream and sequence are beside the chain, but follow from what is in it: a
+record names its bucket, and the sequence is counted.
 
 A block is stored as: a version byte, h before its first record, then for each record its stream
 (16 bytes), its sequence (8), its length (4) and its bytes. Pure.
@@ -18,7 +19,7 @@ from typing import Final, Literal
 
 from fileflux.core.errors import EventInvalid
 from fileflux.core.ids import ID_SIZE_BYTES, BucketId
-from fileflux.metadata.audit_record import SYSTEM_STREAM, unpack_frame, unpack_pending
+from fileflux.metadata.audit_record import SYSTEM_STREAM, stream_of, unpack_frame, unpack_pending
 from fileflux.metadata.ports import AuditBlock, SequencerHead
 
 HASH_SIZE_BYTES: Final = 32
@@ -128,8 +129,8 @@ class ChainFault:
     """What is wrong at `position`.
 
     missing: no record there. changed: the bytes, or the hash beside the next record, are not what
-    they were; or its sequence does not follow. reordered: it came after a later one. forged: a
-    checkpoint there that no key of ours signed.
+    they were; or it stands in another stream than it names; or its sequence does not follow.
+    reordered: it came after a later one. forged: a checkpoint there that no key of ours signed.
     """
 
     position: int
@@ -199,12 +200,25 @@ class _Walk:
         self.chain_hash = record.chain_hash
 
     def _follow_sequence(self, record: NumberedRecord) -> None:
+        """The number of a record that was moved to another stream still counts in its own."""
+        try:
+            stream = stream_of(record.payload)
+        except EventInvalid as error:
+            self._note(record, str(error))
+            return
         unseen = FIRST_SEQUENCE if self.is_whole else None
-        expected = self.sequences.get(record.stream, unseen)
+        expected = self.sequences.get(stream, unseen)
+        if stream != record.stream:
+            self._note(record, f"it belongs to stream {stream.hex()}, not to {record.stream.hex()}")
+            if expected is not None:
+                self.sequences[stream] = expected + 1
+            return
         if expected not in (None, record.sequence):
-            detail = f"its sequence is {record.sequence}, not {expected}"
-            self.faults.append(ChainFault(record.position, "changed", detail))
-        self.sequences[record.stream] = record.sequence + 1
+            self._note(record, f"its sequence is {record.sequence}, not {expected}")
+        self.sequences[stream] = record.sequence + 1
+
+    def _note(self, record: NumberedRecord, detail: str) -> None:
+        self.faults.append(ChainFault(record.position, "changed", detail))
 
 
 def _order_faults(records: Sequence[NumberedRecord]) -> list[ChainFault]:

@@ -1,6 +1,6 @@
 """`audit verify` over database, topic, archive, checkpoints: whole, or it says where it is not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,9 +15,11 @@ from tests.model.archive_world import (
     open_archive_world,
 )
 
+from fileflux.core.ids import BucketId
 from fileflux.events.topics import AUDIT, AUDIT_CHECKPOINTS
 from fileflux.metadata.archive_format import decode_segment, encode_segment, segment_of
 from fileflux.metadata.audit_verify import Everywhere, verify_everywhere
+from fileflux.metadata.chain import SYSTEM_STREAM, NumberedRecord, block_of, unpack_block
 from fileflux.metadata.checkpoint import decode_checkpoint, encode_checkpoint
 from fileflux.metadata.sequencer import STREAM
 
@@ -138,6 +140,30 @@ async def test_two_segments_with_each_others_names_are_found(world: ArchiveWorld
     found = faults(await verified(world))
 
     assert {(7, "changed"), (11, "changed")} <= set(found["archive"])
+
+
+async def test_records_that_were_given_to_another_bucket_are_found_wherever_they_lie(
+    world: ArchiveWorld,
+) -> None:
+    """All of a bucket's, so that every sequence is as it should be, and every hash."""
+    other = BucketId(bytes(range(16)))
+
+    def moved(records: Sequence[NumberedRecord]) -> list[NumberedRecord]:
+        named = [one for one in records if one.stream != SYSTEM_STREAM]
+        assert len({one.stream for one in named}) == 1
+        return [replace(one, stream=other) if one in named else one for one in records]
+
+    tables = world.audit.database.tables
+    for key, block in list(tables.rows("audit_blocks").items()):
+        forged = block_of(STREAM, moved(unpack_block(block)))
+        tables.commit({("audit_blocks", key): forged})
+    name = world.segments()[0]
+    records = decode_segment(world.archive.objects[name]).records
+    world.archive.objects[name] = encode_segment(segment_of(STREAM, moved(records)))
+    found = faults(await verified(world))
+
+    bucket = {(position, "changed") for position in range(2, 16)}
+    assert (set(found["database"]), found["archive"]) == (bucket, sorted(bucket)[:5])
 
 
 def _change_line(world: ArchiveWorld, number: int, change: Callable[[bytes], bytes]) -> None:

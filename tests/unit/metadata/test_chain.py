@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import pytest
@@ -11,13 +12,15 @@ from tests.model.metadata_changes import Maker
 from tests.model.metadata_store import Store
 
 from fileflux.core.errors import EventInvalid
-from fileflux.core.ids import BucketId
+from fileflux.core.ids import BucketId, UploadId
+from fileflux.metadata.audit_record import encode_record, stream_of
 from fileflux.metadata.chain import (
     FIRST_HASH,
     SYSTEM_STREAM,
     ChainFault,
     ChainState,
     NumberedRecord,
+    block_of,
     first_head,
     next_hash,
     number_blocks,
@@ -26,6 +29,7 @@ from fileflux.metadata.chain import (
     verify_chain,
 )
 from fileflux.metadata.ports import AuditBlock, SequencerHead
+from fileflux.metadata.rows import AuditRecord
 
 Pending = list[tuple[bytes, int, bytes]]
 
@@ -57,8 +61,13 @@ def numbered(pending: Pending, cuts: list[int]) -> tuple[list[AuditBlock], Seque
     return blocks, head
 
 
+@cache
+def _some_blocks(seed: int) -> tuple[list[AuditBlock], SequencerHead]:
+    return numbered(some_pending(seed), [3])
+
+
 def some_records(seed: int) -> tuple[list[NumberedRecord], SequencerHead]:
-    blocks, head = numbered(some_pending(seed), [3])
+    blocks, head = _some_blocks(seed)
     return [record for block in blocks for record in unpack_block(block)], head
 
 
@@ -176,7 +185,7 @@ def test_a_stream_whose_beginning_is_gone_is_verified_from_there() -> None:
 def test_a_forged_end_shows_by_the_head() -> None:
     """Only the head knows what the last record was."""
     records, head = some_records(6)
-    records[-1] = replace(records[-1], payload=b"{}")
+    records[-1] = replace(records[-1], payload=records[-1].payload + b" ")
 
     assert verify_chain(records, after=ChainState())[0] == []
     faults, _ = verify_chain(records, after=ChainState(), head=head)
@@ -195,7 +204,7 @@ def test_a_damaged_block_never_gives_other_bytes(index: int) -> None:
         records = unpack_block(replace(blocks[0], payload=bytes(payload)))
     except EventInvalid:
         return
-    # Streams and sequences are not in the chain; what they should be, a reader counts.
+    # Streams and sequences are not in the chain: `verify_chain` takes them from the records.
     assert [record.payload for record in records] == [record.payload for record in whole]
 
 
@@ -207,3 +216,98 @@ def test_a_cut_or_foreign_block_is_invalid() -> None:
             unpack_block(replace(block, payload=payload))
     with pytest.raises(EventInvalid):
         unpack_block(replace(block, count=block.count + 1))
+
+
+def renumbered(records: list[NumberedRecord]) -> list[NumberedRecord]:
+    """Give the records sequences without a gap in the streams that they claim: a forger would."""
+    following = dict[BucketId, int]()
+    counted = []
+    for record in records:
+        sequence = following.get(record.stream, 1)
+        following[record.stream] = sequence + 1
+        counted.append(replace(record, sequence=sequence))
+    return counted
+
+
+def stored_again(records: list[NumberedRecord]) -> list[NumberedRecord]:
+    """Put the records into the database's block, and read it: whoever may write it did this."""
+    return unpack_block(block_of("main", records))
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 20), index=st.integers(0, 1 << 20), other=st.integers(0, 1 << 20))
+def test_a_record_that_was_given_to_another_stream_is_found(
+    seed: int, index: int, other: int
+) -> None:
+    """Even where all sequences were counted anew, and the database's hashes are all true."""
+    records, head = some_records(seed)
+    record = records[index % len(records)]
+    others = [*sorted({r.stream for r in records} - {record.stream}), BucketId(b"\x07" * 16)]
+    moved = replace(record, stream=others[other % len(others)])
+    forged = [moved if r is record else r for r in records]
+
+    for history in (forged, renumbered(forged)):
+        faults, _ = verify_chain(stored_again(history), after=ChainState(), head=head)
+        assert record.position in {f.position for f in faults if f.kind == "changed"}
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 20), index=st.integers(0, 1 << 20), by=st.integers(1, 9))
+def test_a_stream_that_was_numbered_anew_is_found(seed: int, index: int, by: int) -> None:
+    """From a record on, or from its first one."""
+    records, head = some_records(seed)
+    at = records[index % len(records)]
+    forged = [
+        replace(r, sequence=r.sequence + by)
+        if r.stream == at.stream and r.position >= at.position
+        else r
+        for r in records
+    ]
+
+    faults, _ = verify_chain(stored_again(forged), after=ChainState(), head=head)
+    assert [(f.position, f.kind) for f in faults] == [(at.position, "changed")]
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 20), cuts=st.sets(st.integers(1, 12)))
+def test_streams_that_changed_their_names_are_found(seed: int, cuts: set[int]) -> None:
+    """Two buckets' whole histories under each other's ids: every number is as it should be."""
+    records, head = some_records(seed)
+    one, two = sorted({r.stream for r in records} - {SYSTEM_STREAM})[:2]
+    names = {one: two, two: one}
+    forged = [replace(r, stream=names.get(r.stream, r.stream)) for r in records]
+    state, found = ChainState(), set[int]()
+    for start, stop in pairwise(sorted({0, len(records), *cuts})):
+        faults, state = verify_chain(forged[start:stop], after=state)
+        found |= {fault.position for fault in faults}
+
+    assert found >= {r.position for r in records if r.stream in names}
+    assert state.chain_hash == head.chain_hash
+
+
+@given(names=st.lists(st.text(), min_size=3, max_size=3), data=st.data())
+def test_the_stream_is_read_from_the_record_whatever_its_strings_say(
+    names: list[str], data: st.DataObject
+) -> None:
+    bucket_id = data.draw(st.none() | st.binary(min_size=16, max_size=16).map(BucketId))
+    fake = '"bucket_id":"' + "0f" * 16 + '","bucket_id":null'
+    name, agent, key = (text + fake for text in names)
+    record = AuditRecord(
+        record_id=UploadId(bytes(16)),
+        bucket_id=bucket_id,
+        bucket=name,
+        operation="PutObject",
+        key=key.encode("utf-8", "surrogatepass"),
+        at_us=1,
+        stamp=2,
+        actor={"user_agent": agent, "bucket_id": "0f" * 16},
+        facts={},
+        effects=(),
+    )
+    assert stream_of(encode_record(record)) == (bucket_id or SYSTEM_STREAM)
+
+
+def test_what_names_no_stream_is_no_record() -> None:
+    for payload in (b"{}", b'{"data":{"bucket_id":"12"}}', b'{"data":{"bucket_id":nul'):
+        with pytest.raises(EventInvalid):
+            stream_of(payload)

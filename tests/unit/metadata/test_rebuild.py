@@ -24,7 +24,7 @@ from tests.model.rebuild_world import (
 
 from fileflux.core.clock import ManualClock
 from fileflux.core.errors import AuditGap, EventInvalid, NodeUnreachable
-from fileflux.core.ids import BundleId, NodeId
+from fileflux.core.ids import BucketId, BundleId, NodeId
 from fileflux.core.node_messages import InventoryItem
 from fileflux.events.memory import MemoryBroker
 from fileflux.events.ports import EventSource
@@ -180,10 +180,13 @@ def _damage(records: list[NumberedRecord], kind: str, at: int) -> list[NumberedR
         damaged[at], damaged[at + 1] = damaged[at + 1], damaged[at]
     elif kind == "resequenced":
         damaged[at] = replace(damaged[at], sequence=damaged[at].sequence + 1)
+    elif kind == "moved":
+        # To a bucket of which it is the first record: no sequence contradicts.
+        damaged[at] = replace(damaged[at], stream=BucketId(bytes(range(16))), sequence=1)
     return damaged
 
 
-@pytest.mark.parametrize("kind", ["missing", "changed", "swapped", "resequenced"])
+@pytest.mark.parametrize("kind", ["missing", "changed", "swapped", "resequenced", "moved"])
 async def test_a_broken_chain_stops_the_rebuild_at_its_position(kind: str) -> None:
     _, records = await history()
     for at in range(1, len(records) - 2, 5):
