@@ -190,6 +190,8 @@ AUDIT_NUMBERED = Counter("fileflux_audit_numbered", "Audit records numbered.")
 AUDIT_PUBLISHED = Counter("fileflux_audit_published", "Audit records published.")
 AUDIT_REWINDS = Counter("fileflux_audit_rewinds", "Times the topic was behind the head.")
 AUDIT_PENDING = Gauge("fileflux_audit_pending_blocks", "Blocks that wait for the sequencer.")
+# Where publishing waits for a person: the position can be had from nobody, or only changed.
+AUDIT_STUCK = Gauge("fileflux_audit_stuck_position", "Position that cannot be published; 0: none.")
 # Checkpoints signed by this process, and the position of its last one.
 AUDIT_CHECKPOINTS = Counter("fileflux_audit_checkpoints", "Checkpoints signed.")
 AUDIT_SIGNED_POSITION = Gauge("fileflux_audit_signed_position", "Position of the last checkpoint.")

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from fileflux.core.clock import Clock
-from fileflux.core.errors import BrokerUnavailable, Invalid, LaneLost, Unavailable
+from fileflux.core.errors import (
+    BrokerUnavailable,
+    EventInvalid,
+    Invalid,
+    LaneLost,
+    Unavailable,
+)
 from fileflux.core.failpoints import failpoint
 from fileflux.core.telemetry import AUDIT_PUBLISHED, AUDIT_REWINDS, get_logger
 from fileflux.core.tracing import TRACEPARENT, tracer
@@ -35,12 +41,29 @@ log = get_logger(__name__)
 
 COMPARE_EVERY_S: Final = 5.0
 BLOCKS_PER_READ: Final = 16
+LOOK_AGAIN_S: Final = 5.0
+"""A position that cannot be published may be 8 MiB of a slow archive: not with every turn."""
 CHECK_END_AFTER_S: Final = 2.0
 """No broker loses a topic and comes back within this: a publish in between would have failed."""
 
 
 class AuditTopicDiffers(Invalid):
     """The topic holds another history than the database: one of them was replaced."""
+
+
+class AuditStuck(Invalid):
+    """A position can be had from nobody, or only changed. What stands behind it must wait.
+
+    A person must look, but nothing is wrong with what comes: it may be numbered.
+    """
+
+    def __init__(self, position: int, detail: str) -> None:
+        super().__init__(
+            f"audit position {position} cannot be published: {detail}. Nothing is published from "
+            "there on, since readers would meet a gap; numbering goes on"
+        )
+        self.position = position
+        self.detail = detail
 
 
 class AuditPublisher:
@@ -74,6 +97,8 @@ class AuditPublisher:
         self._end = 0
         self._follows: int | None = None
         self._own_start: int | None = None
+        self._stuck: AuditStuck | None = None
+        self._stuck_s = 0.0
         self.next_position: int | None = None
 
     async def publish(self, head: SequencerHead, fresh: Sequence[AuditBlock] = ()) -> bool:
@@ -82,10 +107,27 @@ class AuditPublisher:
         One call sends at most BLOCKS_PER_READ stored blocks: a long history is many turns, or its
         publisher would seem to stand still.
 
-        `fresh`: blocks just stored, which need not be read again. Raise AuditTopicDiffers; LaneLost
-        when somebody else is ahead of us; BrokerUnavailable or MetadataBusy, after which the topic
-        is compared anew.
+        `fresh`: blocks just stored, which need not be read again. Raise AuditTopicDiffers;
+        AuditStuck, again and again, until the position can be had; LaneLost when somebody else is
+        ahead of us; BrokerUnavailable or MetadataBusy, after which the topic is compared anew.
         """
+        now_s = self._clock.monotonic_s()
+        if self._stuck is not None and now_s - self._stuck_s < LOOK_AGAIN_S:
+            raise AuditStuck(self._stuck.position, self._stuck.detail)
+        try:
+            is_up_to_date = await self._bring_closer(head, fresh)
+        except AuditStuck as error:
+            self._note_stuck(error)
+            raise
+        self._note_stuck(None)
+        return is_up_to_date
+
+    def _note_stuck(self, stuck: AuditStuck | None) -> None:
+        if stuck is not None and self._stuck is None:
+            log.error("the audit topic cannot be brought up to the database", cause=str(stuck))
+        self._stuck, self._stuck_s = stuck, self._clock.monotonic_s()
+
+    async def _bring_closer(self, head: SequencerHead, fresh: Sequence[AuditBlock]) -> bool:
         is_due = self._clock.monotonic_s() - self._compared_s >= COMPARE_EVERY_S
         if self.next_position is None or is_due:
             await self._compare(head)
@@ -103,22 +145,26 @@ class AuditPublisher:
     async def _send_stored(self, head: SequencerHead) -> None:
         if self.next_position is None or self.next_position >= head.next_position:
             return
-        blocks = await self._reader.audit_blocks(
-            self._stream, self.next_position, limit=BLOCKS_PER_READ
-        )
+        blocks = await self._stored(self.next_position, BLOCKS_PER_READ)
         if not blocks or blocks[0].first_position > self.next_position:
-            raise AuditTopicDiffers(await self._lacking(self.next_position))
+            raise AuditStuck(self.next_position, await self._lacking(self.next_position))
         for block in blocks:
-            await self._send(unpack_block(block))
+            await self._send(_unpacked(block))
+
+    async def _stored(self, position: int, limit: int) -> Sequence[AuditBlock]:
+        try:
+            return await self._reader.audit_blocks(self._stream, position, limit=limit)
+        except EventInvalid as error:
+            raise AuditStuck(position, f"the archive's segment is damaged ({error})") from error
 
     async def _lacking(self, position: int) -> str:
         """What nobody has must not be skipped: readers would meet a gap for ever."""
         if position < (await self._reader.archive_head(self._stream)).kept_from:
             return (
-                f"audit position {position} left the database and is not in the archive: set "
-                "FILEFLUX_ARCHIVE_URL to the one that it went to"
+                "it left the database and is not in the archive: set FILEFLUX_ARCHIVE_URL to the "
+                "one that it went to"
             )
-        return f"the database lacks audit position {position}"
+        return "the database lacks it"
 
     async def _send(self, records: Sequence[NumberedRecord], *, is_fresh: bool = False) -> None:
         assert self.next_position is not None, "the topic has been compared"
@@ -267,8 +313,8 @@ class AuditPublisher:
     async def _check(self, position: int, value: bytes, head: SequencerHead) -> None:
         if position >= head.next_position:
             await self._explain_lead(position)
-        blocks = await self._reader.audit_blocks(self._stream, position, limit=1)
-        stored = {record.position: record.payload for b in blocks for record in unpack_block(b)}
+        blocks = await self._stored(position, limit=1)
+        stored = {record.position: record.payload for b in blocks for record in _unpacked(b)}
         if stored.get(position) != value:
             raise AuditTopicDiffers(
                 f"the audit topic has another record at position {position} than the database: "
@@ -285,3 +331,10 @@ class AuditPublisher:
             f"{stored.next_position - 1}: the database lost its end; run `fileflux rebuild` from "
             "the topic, or delete the topic if the database is meant to start anew"
         )
+
+
+def _unpacked(block: AuditBlock) -> Sequence[NumberedRecord]:
+    try:
+        return unpack_block(block)
+    except EventInvalid as error:
+        raise AuditStuck(block.first_position, str(error)) from error

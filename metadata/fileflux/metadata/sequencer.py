@@ -18,8 +18,8 @@ from fileflux.core.errors import FileFluxError, LaneLost, SettlementUnknown
 from fileflux.core.failpoints import failpoint
 from fileflux.core.ids import BucketId
 from fileflux.core.model import MIB
-from fileflux.core.telemetry import AUDIT_NUMBERED, AUDIT_PENDING, get_logger
-from fileflux.metadata.audit_publisher import AuditPublisher
+from fileflux.core.telemetry import AUDIT_NUMBERED, AUDIT_PENDING, AUDIT_STUCK, get_logger
+from fileflux.metadata.audit_publisher import AuditPublisher, AuditStuck
 from fileflux.metadata.chain import number_blocks, streams_of, unpack_block
 from fileflux.metadata.checkpointer import Checkpointer
 from fileflux.metadata.ports import (
@@ -72,6 +72,7 @@ class Sequencer:
         self._head: SequencerHead | None = None
         self._is_leader = True
         self._still_since_s = self._clock.monotonic_s()
+        self._stuck: str | None = None
         self.problem: str | None = "not started yet"
         self.turned_s = self._clock.monotonic_s()
 
@@ -90,7 +91,7 @@ class Sequencer:
         try:
             if await self.step():
                 rest_s = 0.0
-            self.problem = None
+            self.problem = self._stuck
         except (FileFluxError, SettlementUnknown) as error:
             if not (error.retriable or isinstance(error, SettlementUnknown)):
                 raise
@@ -113,14 +114,31 @@ class Sequencer:
         run = _first_of(pending)
         try:
             fresh = [await self._number(self._head, run)] if run else []
-            is_up_to_date = await self._publisher.publish(self._head, fresh)
-            if self._checkpointer is not None and is_up_to_date:
+            is_up_to_date = await self._publish(self._head, fresh)
+            if self._checkpointer is not None and is_up_to_date and self._stuck is None:
                 await self._checkpointer.step(self._head)
         except LaneLost:
             self._stand_by()
             return False
         is_all = len(run) == len(pending) < PENDING_BLOCKS_MAX
         return not (is_all and is_up_to_date)
+
+    async def _publish(self, head: SequencerHead, fresh: Sequence[AuditBlock]) -> bool:
+        """Return whether there is nothing to publish at once: all is there, or a person must look.
+
+        Numbers follow from the head and what is pending, never from what cannot be published.
+        """
+        try:
+            is_up_to_date = await self._publisher.publish(head, fresh)
+        except AuditStuck as error:
+            self._note_stuck(error)
+            return True
+        self._note_stuck(None)
+        return is_up_to_date
+
+    def _note_stuck(self, error: AuditStuck | None) -> None:
+        self._stuck = None if error is None else str(error)
+        AUDIT_STUCK.set(0 if error is None else error.position)
 
     async def _number(self, head: SequencerHead, pending: Pending) -> AuditBlock:
         """Give the pending blocks their numbers, all or none; raise LaneLost."""
@@ -155,6 +173,7 @@ class Sequencer:
     def _stand_by(self) -> None:
         log.info("another sequencer numbers this stream; standing by", stream=self._stream)
         self._is_leader = False
+        self._note_stuck(None)
         self._head = None
         self._still_since_s = self._clock.monotonic_s()
 

@@ -1,0 +1,144 @@
+"""A position that nobody can give unchanged: what comes is numbered, and nothing is skipped."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from tests.model.archive_world import AFTER_S, KEEP_S, ArchiveWorld, all_steps, open_archive_world
+from tests.model.audit_world import turns
+
+from fileflux.core.telemetry import AUDIT_STUCK
+from fileflux.events.topics import AUDIT
+from fileflux.metadata.audit_publisher import LOOK_AGAIN_S
+from fileflux.metadata.sequencer import STREAM, Sequencer
+from fileflux.metadata.workers import ready_check
+
+RECORDS = 12
+
+
+def _cut(body: bytes) -> bytes | None:
+    return body[:-20]
+
+
+def _gone(_: bytes) -> bytes | None:
+    return None
+
+
+Damage = Callable[[bytes], bytes | None]
+
+
+@pytest.fixture
+async def world() -> ArchiveWorld:
+    """A first segment whose range left the database, a second one, and the topic whole."""
+    made = await open_archive_world()
+    sequencer = await made.sequencer()
+    for age_s in (KEEP_S, 0.0):
+        await made.write(5, sequencer)
+        made.wait(AFTER_S + age_s)
+        await all_steps(await made.archiver())
+    return made
+
+
+async def _refill(world: ArchiveWorld, damage: Damage) -> tuple[Sequencer, Callable[[], None]]:
+    """Wipe the topic beside a damaged segment; return who refills it, and what mends that."""
+    name = world.segments()[0]
+    body = world.archive.objects.pop(name)
+    if (damaged := damage(body)) is not None:
+        world.archive.objects[name] = damaged
+    world.audit.broker.wipe(AUDIT)
+    sequencer = await world.sequencer()
+    await turns(sequencer)
+    return sequencer, lambda: world.archive.objects.update({name: body})
+
+
+@pytest.mark.parametrize("damage", [_cut, _gone])
+async def test_what_comes_is_numbered_while_a_damaged_segment_keeps_the_topic_from_being_filled(
+    world: ArchiveWorld, damage: Damage
+) -> None:
+    sequencer, _ = await _refill(world, damage)
+    await world.write(3, sequencer)
+
+    head = await world.reader.audit_head(STREAM)
+    assert head.next_position == RECORDS + 3 + 1
+    assert await world.reader.pending_audit(limit=10) == []
+    assert world.published() == [], "a reader would meet a gap for ever"
+
+
+@pytest.mark.parametrize("damage", [_cut, _gone])
+async def test_a_sequencer_that_cannot_publish_says_so_in_its_health_and_metrics(
+    world: ArchiveWorld, damage: Damage
+) -> None:
+    sequencer, mend = await _refill(world, damage)
+    said = await ready_check([sequencer])()
+    stuck = AUDIT_STUCK._value.get()
+    mend()
+    world.wait(LOOK_AGAIN_S)
+    await turns(sequencer)
+
+    assert said is not None
+    assert "audit position 1 " in said
+    assert "numbering goes on" in said
+    assert (stuck, AUDIT_STUCK._value.get()) == (1, 0)
+    assert await ready_check([sequencer])() is None
+
+
+@pytest.mark.parametrize("damage", [_cut, _gone])
+async def test_a_segment_that_is_mended_is_published_without_a_gap(
+    world: ArchiveWorld, damage: Damage
+) -> None:
+    before = world.published()
+    sequencer, mend = await _refill(world, damage)
+    await world.write(3, sequencer)
+    mend()
+    world.wait(LOOK_AGAIN_S)
+    await turns(sequencer)
+
+    assert world.published()[:RECORDS] == before
+    assert await world.audit.read_once() == list(range(1, RECORDS + 4))
+    assert await world.audit.faults() == []
+
+
+async def test_nothing_is_signed_behind_a_position_that_is_not_published(
+    world: ArchiveWorld,
+) -> None:
+    signed = world.signed()
+    sequencer, _ = await _refill(world, _cut)
+    await world.write(3, sequencer)
+    world.wait(1_000)
+    await turns(sequencer)
+
+    assert world.signed() == signed
+
+
+async def test_a_damaged_segment_is_not_fetched_with_every_turn(
+    world: ArchiveWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = list[str]()
+    get = world.archive.get
+
+    async def counted(name: str) -> bytes:
+        fetched.append(name)
+        return await get(name)
+
+    monkeypatch.setattr(world.archive, "get", counted)
+    sequencer, _ = await _refill(world, _cut)
+    await turns(sequencer, count=20)
+
+    assert fetched == world.segments()[:1]
+
+
+async def test_a_damaged_block_of_the_database_stops_the_publishing_alone(
+    world: ArchiveWorld,
+) -> None:
+    tables = world.audit.database.tables
+    key, block = next(iter(tables.rows("audit_blocks").items()))
+    tables.commit({("audit_blocks", key): replace(block, payload=block.payload[:-1])})
+    world.audit.broker.wipe(AUDIT)
+    sequencer = await world.sequencer()
+    await turns(sequencer)
+    await world.write(3, sequencer)
+
+    published = [record.position for record in world.published()]
+    assert published == list(range(1, block.first_position))
+    assert sequencer.problem is not None
+    assert (await world.reader.audit_head(STREAM)).next_position == RECORDS + 4
