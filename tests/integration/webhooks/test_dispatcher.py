@@ -14,7 +14,7 @@ from tests.model.webhook_world import DAY_S, MASTER_KEY, WebhookWorld, until
 from fileflux.core.errors import LaneLost
 from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.identity import encrypt_secret
-from fileflux.metadata.webhook_rows import ReplayRow, Subscription
+from fileflux.metadata.webhook_rows import LIVE_RUN, QueuedDelivery, ReplayRow, Subscription
 from fileflux.webhooks import intake as intake_module
 from fileflux.webhooks.history import History
 from fileflux.webhooks.retry import RETRY_WINDOW_S
@@ -127,6 +127,36 @@ async def test_what_fails_for_days_is_set_aside_and_can_be_sent_again(
         await until(lambda: len(world.receivers.taken) == 3)
         assert set(world.receivers.ids()) == before
         assert [k for _, k, _ in world.receivers.taken].count("a") == 2
+
+
+async def test_what_a_pause_or_an_outage_kept_for_a_month_is_tried_again_when_it_fails(
+    make_world: Callable[[float], WebhookWorld],
+) -> None:
+    world = make_world(20.0)
+    one = await world.subscribe(A)
+    await world.store.put_delivery(
+        QueuedDelivery(
+            subscription_id=one.subscription_id,
+            run_id=LIVE_RUN,
+            position=1,
+            lane=bytes(16),
+            message_id="msg_1",
+            event_name="",
+            headers="{}",
+            body=b"{}",
+            attempts=0,
+            due_us=0,
+            queued_us=world.clock.now_us() - 30 * DAY_S * 1_000_000,
+        )
+    )
+
+    async def answer(url: str, key: str) -> int:
+        return 500 if len(world.receivers.attempts) < 3 else 200
+
+    world.receivers.answer = answer
+    async with world.dispatching():
+        await until(lambda: len(world.receivers.taken) == 1)
+    assert await world.store.dead_count(one.subscription_id) == 0
 
 
 async def test_410_disables_a_subscription_until_somebody_resumes_it(world: WebhookWorld) -> None:

@@ -5,8 +5,11 @@ import random
 
 from fileflux.webhooks.retry import (
     BACKOFF_S,
+    LANES_MAX,
     RETRY_AFTER_S_MAX,
     RETRY_WINDOW_S,
+    TRIES_MIN,
+    Patience,
     Result,
     next_attempt_us,
     retry_after_s,
@@ -15,12 +18,20 @@ from fileflux.webhooks.retry import (
 NOW_US = 1_800_000_000_000_000
 
 
-def due_s(attempts: int, *, age_s: float = 0, retry_after: str = "", seed: int = 1) -> float | None:
+def due_s(
+    attempts: int,
+    *,
+    age_s: float = 0,
+    retry_after: str = "",
+    seed: int = 1,
+    is_worn: bool = False,
+) -> float | None:
     found = next_attempt_us(
         Result(status=500, latency_us=1, retry_after=retry_after),
         attempts=attempts,
         queued_us=NOW_US - int(age_s * 1_000_000),
         now_us=NOW_US,
+        is_worn=is_worn,
         rng=random.Random(seed),
     )
     return None if found is None else (found - NOW_US) / 1_000_000
@@ -34,9 +45,53 @@ def test_back_off_grows_to_hours_with_jitter() -> None:
         assert all(wait and 0.79 * expected <= wait <= 1.21 * expected for wait in waits)
 
 
-def test_a_delivery_is_given_up_after_days_and_not_before() -> None:
-    assert due_s(12, age_s=RETRY_WINDOW_S - 1) is not None
-    assert due_s(12, age_s=RETRY_WINDOW_S) is None
+def test_a_delivery_is_given_up_after_days_of_attempts_and_not_before() -> None:
+    assert due_s(TRIES_MIN, age_s=RETRY_WINDOW_S - 1) is not None
+    assert due_s(TRIES_MIN, age_s=RETRY_WINDOW_S) is None
+    assert due_s(TRIES_MIN - 1, age_s=RETRY_WINDOW_S) is not None
+
+
+def test_so_many_attempts_take_the_window() -> None:
+    """The one before the last is a back-off short of it."""
+    waits = [BACKOFF_S[min(n, len(BACKOFF_S)) - 1] for n in range(1, TRIES_MIN)]
+    assert sum(waits[:-1]) < RETRY_WINDOW_S <= sum(waits)
+
+
+def test_a_pause_or_an_outage_costs_a_delivery_no_attempt() -> None:
+    """It lay for a month, and its receiver fails once more."""
+    for attempts in (1, 2, TRIES_MIN - 1):
+        assert due_s(attempts, age_s=30 * 24 * 3_600) is not None
+
+
+def test_a_clock_that_jumps_gives_nothing_up() -> None:
+    """Neither forward, nor back behind the time when the delivery was queued."""
+    assert due_s(1, age_s=10 * 365 * 24 * 3_600) is not None
+    assert due_s(TRIES_MIN + 1, age_s=-3_600) is not None
+
+
+def test_what_waited_behind_a_delivery_that_was_given_up_goes_when_it_is_as_old() -> None:
+    assert due_s(1, age_s=RETRY_WINDOW_S, is_worn=True) is None
+    assert due_s(1, age_s=RETRY_WINDOW_S - 1, is_worn=True) is not None
+
+
+def test_patience_is_worn_for_a_key_and_for_a_receiver_that_takes_nothing() -> None:
+    patience = Patience()
+    assert not patience.is_worn(b"a")
+    patience.gave_up(b"a")
+    assert patience.is_worn(b"a")
+    assert patience.is_worn(b"b"), "nothing was taken since"
+    patience.delivered(b"b")
+    assert patience.is_worn(b"a"), "its key alone cannot be taken"
+    assert not patience.is_worn(b"b")
+    patience.delivered(b"a")
+    assert not patience.is_worn(b"a")
+
+
+def test_keys_that_were_given_up_are_remembered_in_bounded_memory() -> None:
+    patience = Patience()
+    for n in range(LANES_MAX + 1):
+        patience.gave_up(n.to_bytes(16, "big"))
+    assert len(patience._lanes) <= LANES_MAX
 
 
 def test_retry_after_is_honoured_and_bounded() -> None:

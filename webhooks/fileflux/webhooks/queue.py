@@ -21,7 +21,7 @@ from fileflux.metadata.webhook_ports import WebhookStore
 from fileflux.metadata.webhook_rows import AttemptRow, QueuedDelivery, Subscription
 from fileflux.webhooks.delivery_traces import DeliveryTraces
 from fileflux.webhooks.messages import Signer
-from fileflux.webhooks.retry import Result, next_attempt_us
+from fileflux.webhooks.retry import Patience, Result, next_attempt_us
 
 log = get_logger(__name__)
 
@@ -96,6 +96,7 @@ class SubscriptionQueue:
         self._tools = tools
         self._traces = DeliveryTraces()
         self._health = Health()
+        self._patience = Patience()
         self._lanes: dict[bytes, deque[QueuedDelivery]] = {}
         self._put_off: dict[bytes, int] = {}
         self._sending: dict[bytes, asyncio.Task[None]] = {}
@@ -119,6 +120,7 @@ class SubscriptionQueue:
         self._is_drained = False
         if retry_now:
             self._put_off.clear()
+            self._patience = Patience()
         self._wake.set()
 
     def stop(self) -> None:
@@ -267,7 +269,9 @@ class SubscriptionQueue:
         self, delivery: QueuedDelivery, result: Result, attempt: AttemptRow
     ) -> int | None:
         store, clock = self._tools.store, self._tools.clock
+        lane = delivery.run_id + delivery.lane
         if result.verdict == "delivered":
+            self._patience.delivered(lane)
             await store.note_delivered(delivery, attempt)
             self.count = max(0, self.count - 1)
             return None
@@ -277,6 +281,7 @@ class SubscriptionQueue:
             queued_us=delivery.queued_us,
             now_us=clock.now_us(),
             rng=self._tools.rng,
+            is_worn=self._patience.is_worn(lane),
         )
         if result.verdict == "gone":
             await store.note_failed(delivery, attempt, clock.now_us())
@@ -284,6 +289,7 @@ class SubscriptionQueue:
             self.subscription = replace(self.subscription, state="disabled", reason=GONE_REASON)
             return due_us or clock.now_us() + 60_000_000
         if due_us is None:
+            self._patience.gave_up(lane)
             await store.note_given_up(delivery, attempt)
             WEBHOOK_DEAD.inc()
             self.count = max(0, self.count - 1)
