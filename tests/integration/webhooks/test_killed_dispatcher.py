@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from tests.model.webhook_receiver import VerifyingReceiver, until
 from tests.model.webhook_world import MASTER_KEY, WebhookWorld
@@ -128,6 +130,26 @@ async def test_killed_while_a_receiver_thinks_it_delivers_again_with_the_same_id
         async with process(migrated_dsn, kafka, tmp_path):
             await until(lambda: len(receiver.taken) == 2)
     assert len({name for name, _, _ in receiver.taken}) == 1
+
+
+async def test_without_kafka_at_its_start_it_delivers_from_the_database_and_is_not_ready(
+    connections: Connections, migrated_dsn: str, tmp_path: Path
+) -> None:
+    world = WebhookWorld(connections)
+    async with VerifyingReceiver().running() as receiver:
+        one = await world.subscribe(receiver.url)
+        receiver.secret = world.secrets[one.subscription_id]
+        async with process(migrated_dsn, "127.0.0.1:1", tmp_path):
+            await world.live(one)
+            await world.happen("a", publish=False)
+            await until(lambda: len(receiver.taken) == 1)
+            ports = json.loads((tmp_path / "ready.json").read_text())["ports"]
+            async with aiohttp.request(
+                "GET", f"http://127.0.0.1:{ports['ops']}/health/ready"
+            ) as answer:
+                problem = (await answer.json())["problem"]
+    assert answer.status == 503
+    assert "Topics: " in problem
 
 
 async def _end(broker: KafkaBroker) -> int:

@@ -2,39 +2,41 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
 import stamina
 
 from fileflux.core.clock import Clock, SystemClock
-from fileflux.core.errors import BrokerUnavailable, MetadataBusy
+from fileflux.core.errors import MetadataBusy
 from fileflux.core.ops import OpsServer
 from fileflux.core.service import announce, run_service
 from fileflux.core.settings import load_settings
-from fileflux.events.kafka import KafkaBroker, open_kafka
+from fileflux.events.kafka import open_kafka
 from fileflux.metadata.migrate import check_version
 from fileflux.metadata.postgres import Connections, PostgresReader, open_connections
 from fileflux.metadata.postgres_webhooks import PostgresWebhooks
 from fileflux.metadata.rebuild_target import refuse_unfinished
-from fileflux.metadata.workers import live_check, ready_check, run_until
+from fileflux.metadata.workers import Worker, live_check, ready_check, run_until
 from fileflux.webhooks.dispatcher import Dispatcher, DispatcherDependencies
 from fileflux.webhooks.egress import Egress
 from fileflux.webhooks.sender import HttpSender
 from fileflux.webhooks.settings import WebhooksSettings
+from fileflux.webhooks.topics import Topics
 
 START_TIMEOUT_S: Final = 120.0
 START_RETRY_S_MAX: Final = 1.0
 
 
 async def main(stopping: asyncio.Event) -> None:
-    """Run until `stopping`."""
+    """Run until `stopping`. Without Kafka it works all the same: the database has every event."""
     settings = load_settings(WebhooksSettings)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         connections = await _connect(settings)
         stack.push_async_callback(connections.close)
-        broker = await _broker(settings, clock)
+        broker = open_kafka(settings, clock)
         stack.push_async_callback(broker.close)
         sender = HttpSender(Egress(settings.egress_policy), clock)
         stack.push_async_callback(sender.close)
@@ -49,7 +51,7 @@ async def main(stopping: asyncio.Event) -> None:
                 rng=random.SystemRandom(),
             )
         )
-        await _serve(settings, dispatcher, clock, stopping)
+        await _serve(settings, [dispatcher, Topics(broker, clock)], clock, stopping)
 
 
 async def _connect(settings: WebhooksSettings) -> Connections:
@@ -66,25 +68,18 @@ async def _connect(settings: WebhooksSettings) -> Connections:
     return connections
 
 
-async def _broker(settings: WebhooksSettings, clock: Clock) -> KafkaBroker:
-    broker = open_kafka(settings, clock)
-    async for attempt in stamina.retry_context(
-        on=BrokerUnavailable, attempts=None, timeout=START_TIMEOUT_S, wait_max=START_RETRY_S_MAX
-    ):
-        with attempt:
-            await broker.ensure_topics()
-    return broker
-
-
 async def _serve(
-    settings: WebhooksSettings, dispatcher: Dispatcher, clock: Clock, stopping: asyncio.Event
+    settings: WebhooksSettings,
+    workers: Sequence[Worker],
+    clock: Clock,
+    stopping: asyncio.Event,
 ) -> None:
-    checks = {"live": live_check([dispatcher], clock), "ready": ready_check([dispatcher])}
+    checks = {"live": live_check(workers, clock), "ready": ready_check(workers)}
     ops = OpsServer(settings.ops_host, settings.ops_port, checks)
     await ops.start()
     try:
         announce(settings.ready_file, {"ops": ops.port})
-        await run_until(stopping, [dispatcher])
+        await run_until(stopping, workers)
     finally:
         await ops.stop()
 
