@@ -80,7 +80,7 @@ class AccessLog:
         self._buckets = buckets
         self._lanes = lanes
         self._publisher: EventPublisher | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[EventPublisher] | None = None
         self._batchers = [
             Batcher[Access, None](self._flush_to(partition)) for partition in range(lanes)
         ]
@@ -132,10 +132,16 @@ class AccessLog:
         return flush
 
     async def _opened(self) -> EventPublisher:
-        async with self._opening:
-            if self._publisher is None:
-                self._publisher = await self._open_publisher()
-            return self._publisher
+        """Lanes that wait share one attempt: while the broker is away none waits for another's."""
+        if self._publisher is None:
+            if self._opening is None or self._opening.done():
+                self._opening = asyncio.create_task(self._open(), name="open access publisher")
+            return await asyncio.shield(self._opening)
+        return self._publisher
+
+    async def _open(self) -> EventPublisher:
+        self._publisher = await self._open_publisher()
+        return self._publisher
 
 
 def asks(bucket: BucketRow | None) -> bool:
