@@ -1,6 +1,8 @@
-"""F5, F7, F8: the broker and the database die, come back, or come back empty."""
+"""F5 to F8: the broker and the database die, come back, or come back empty."""
 
 import asyncio
+import os
+import random
 import time
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +15,7 @@ from fileflux.console.kafka_server import KafkaServer
 from fileflux.console.postgres_server import PostgresServer
 from fileflux.console.wiring import Surroundings, open_broker
 from fileflux.core.clock import SystemClock
+from fileflux.events.topics import PIPELINE_TOPICS
 from fileflux.placement.map_view import MapView
 
 pytestmark = [pytest.mark.fault, pytest.mark.cluster, pytest.mark.timeout(300 * fault_rounds())]
@@ -23,6 +26,7 @@ DATABASE_RECOVERY_S_MAX: Final = 45.0
 DATABASE_DOWN_S: Final = 5.0
 MAP_WITHIN_S: Final = 45.0
 """If Faust misses a wiped topic, placement says after 15 s that nobody leads, and is restarted."""
+TAIL_BYTES_MAX: Final = 64 << 10
 
 
 @pytest.mark.parametrize("how", ["kill", "restart"])
@@ -35,6 +39,23 @@ async def test_a_broker_that_comes_back_has_lost_nobody_s_upload(world: World, h
             recovery_s_max=BROKER_RECOVERY_S_MAX,
             clients=CLIENTS_THAT_HANG,
         )
+
+
+async def test_a_broker_that_lost_the_last_records_of_its_topics_has_lost_nobody_s_upload(
+    world: World,
+) -> None:
+    """F6: the power failed, and what the pipeline's topics had not flushed is gone."""
+    for _ in range(fault_rounds()):
+        lost = list[int]()
+        fault = partial(_broker_away, world, end=partial(_lose_tails, world.seed, lost))
+        await world.run_fault(
+            "F6 broker loses tails",
+            fault,
+            recovery_s_max=BROKER_RECOVERY_S_MAX,
+            clients=CLIENTS_THAT_HANG,
+        )
+        world.say(f"F6 cut {sum(lost)} bytes off {len(lost)} partitions")
+        assert lost, "no partition had records to lose"
 
 
 async def test_a_broker_that_comes_back_empty_is_filled_again(world: World) -> None:
@@ -89,6 +110,19 @@ def _stop(kafka: KafkaServer) -> None:
 
 def _wipe(kafka: KafkaServer) -> None:
     kafka.wipe()
+
+
+def _lose_tails(seed: int, lost: list[int], kafka: KafkaServer) -> None:
+    """Cut the newest segments of the topics that are not flushed record by record."""
+    kafka.kill()
+    rng = random.Random(seed)
+    for topic in (topic for topic in PIPELINE_TOPICS if not topic.durable):
+        for partition in sorted((kafka.data_dir / "log").glob(f"{topic.name}-*")):
+            segment = max(partition.glob("*.log"))
+            size = segment.stat().st_size
+            if size:
+                os.truncate(segment, size - (cut := rng.randint(1, min(size, TAIL_BYTES_MAX))))
+                lost.append(cut)
 
 
 async def _database_away(world: World, injury: Injury, how: str) -> None:

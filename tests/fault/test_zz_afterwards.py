@@ -1,10 +1,12 @@
 """After all faults of the session: everything that was there after each of them is there now."""
 
 import asyncio
+from collections import Counter
 from typing import Final
 
 import pytest
 from tests.fault.hook_receiver import events_of
+from tests.fault.rebuilt import compare_rebuilt
 from tests.fault.s3_client import S3Client
 from tests.fault.world import BUCKET, World, fault_rounds
 from tests.model.bodies import label_of
@@ -28,6 +30,22 @@ async def test_what_was_there_after_each_fault_is_there_after_all(world: World) 
         f" {len(different)} differ; {world.restarts} processes were started again"
     )
     assert different == []
+
+
+async def test_the_audit_topic_rebuilds_every_row_that_the_faults_left(world: World) -> None:
+    """I9, over the whole history of the session: what is audited is enough, whatever happened."""
+    assert world.faults, "no fault was injected before"
+
+    found = await compare_rebuilt(world.surroundings)
+
+    counts = Counter(world.faults)
+    covered = ", ".join(f"{name} x {count}" for name, count in sorted(counts.items()))
+    world.say(
+        f"afterwards: rebuilt from {found.records} records of the topic: {found.rows} rows,"
+        f" {len(found.different)} differ, after {len(world.faults)} faults ({covered})"
+    )
+    assert found.rows > 0
+    assert found.different == []
 
 
 async def test_every_event_was_told_to_the_webhook(world: World) -> None:

@@ -72,12 +72,16 @@ class Injury:
 
 @dataclass(slots=True)
 class World:
-    """One cluster for a whole session, and what came of the faults so far."""
+    """One cluster for a whole session, and what came of the faults so far.
+
+    `faults`: the name of each that was injected under load, as often as it was.
+    """
 
     cluster: Cluster
     seed: int
     lines: list[str] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     restarts: int = 0
     hooks: HookReceiver = field(default_factory=HookReceiver)
     _servers_are_held: threading.Event = field(default_factory=threading.Event)
@@ -248,6 +252,7 @@ class World:
                 count=clients,
             )
             if overlapped >= OVERLAP_MIN:
+                self.faults.append(name)
                 return
             self.say(f"{name}: void, {overlapped} operations overlapped (try {attempt + 1})")
         raise AssertionError(f"{name}: too little was going on, {TRIES} times")
