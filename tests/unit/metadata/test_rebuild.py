@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.model.change_storm import Storm, batches
 from tests.model.metadata_changes import NODES, Maker
 from tests.model.rebuild_world import (
     GivenRecords,
@@ -30,7 +31,7 @@ from fileflux.events.memory import MemoryBroker
 from fileflux.events.ports import EventSource
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_publisher import AuditPublisher
-from fileflux.metadata.chain import NumberedRecord
+from fileflux.metadata.chain import ChainState, NumberedRecord, verify_chain
 from fileflux.metadata.memory import MemoryDatabase, MemoryFaults
 from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.rebuild import Progress, Rebuild, StreamBroken, Until, parse_until
@@ -449,3 +450,34 @@ async def test_replicas_are_refilled_from_the_nodes_and_a_silent_node_is_named()
     assert len(made.tables.rows("replicas")) == 11
     row = made.tables.get("replicas", (items[4].bundle_id, NodeId("a")))
     assert (row.size, row.crc) == (5, 10)
+
+
+@pytest.mark.parametrize("numbers", [True, False])
+async def test_a_clock_that_was_set_back_by_a_day_changes_no_number_and_rebuilds_the_same(
+    numbers: bool,
+) -> None:
+    """Also where what was written before waits for its number beside what was written after."""
+    clock, rng, maker = ManualClock(), random.Random(3), Maker(4)
+    database, drawn = MemoryDatabase(clock), Storm(rng)
+    reader = MemoryReader(database)
+    await write(database, maker.user())
+    await write(database, maker.user("ben", maker.id()), maker.user("eve", maker.id()))
+    counts = []
+    for _ in range(2):
+        for size in batches(rng, 60):
+            await write(database, *(drawn.change()[0] for _ in range(size)))
+        waiting = len(await reader.pending_audit(limit=1_000))
+        counts.append(waiting)
+        if numbers:
+            await number(database, reader)
+        before = await records_of(reader)
+        clock._now_us -= 24 * 3_600 * 1_000_000
+    await number(database, reader)
+    records = await records_of(reader)
+    made = MemoryDatabase()
+    await rebuild(GivenRecords(records), made)
+
+    assert records[: len(before)] == before
+    assert 0 < counts[0] < sum(counts), "something was written before and after"
+    assert verify_chain(records, after=ChainState(), head=await reader.audit_head(STREAM))[0] == []
+    assert audited(made) == audited(database)
