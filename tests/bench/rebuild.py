@@ -31,7 +31,8 @@ from fileflux.metadata.migrate import migrate
 from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
 from fileflux.metadata.rebuild import Rebuild, rare_collections
 from fileflux.metadata.rebuild_target import RebuildTarget
-from fileflux.metadata.record_sources import FileRecords, line_of_record
+from fileflux.metadata.record_lines import line_of
+from fileflux.metadata.record_sources import FileRecords
 from fileflux.metadata.rows import AuditRecord
 from fileflux.metadata.seals import AcceptedSeal
 
@@ -100,7 +101,7 @@ def write_export(path: Path, count: int) -> None:
             sequences[stream] = sequences.get(stream, 0) + 1
             payload = encode_record(record)
             numbered = NumberedRecord(position, stream, sequences[stream], previous, payload)
-            file.write(line_of_record(numbered))
+            file.write(line_of(numbered))
             previous = next_hash(previous, payload)
 
 

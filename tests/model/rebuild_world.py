@@ -17,7 +17,8 @@ from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.ports import Database, MetadataReader, Transaction
 from fileflux.metadata.rebuild import Rebuild
 from fileflux.metadata.rebuild_target import RebuildTarget
-from fileflux.metadata.record_sources import RecordSource, Runs, line_of_record
+from fileflux.metadata.record_lines import line_of
+from fileflux.metadata.record_sources import RecordSource, Runs
 from fileflux.metadata.rows import AUDITED_TABLES
 from fileflux.metadata.seals import AcceptedSeal
 from fileflux.metadata.sequencer import STREAM, usage_in
@@ -90,7 +91,7 @@ async def records_of(reader: MetadataReader) -> list[NumberedRecord]:
 
 def export(path: Path, records: Sequence[NumberedRecord]) -> Path:
     """Write the file that an export would have written."""
-    path.write_bytes(b"".join(map(line_of_record, records)))
+    path.write_bytes(b"".join(map(line_of, records)))
     return path
 
 

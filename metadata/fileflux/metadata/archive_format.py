@@ -1,13 +1,11 @@
 """Segments of the audit stream ⇄ bytes (docs/formats/archive.md). Pure.
 
-A segment is gzip over lines of JSON: a header, then a CloudEvent for each record. A record's line
-is its exact bytes with its numbers put behind the first brace; their width is fixed, so that the
-bytes that the chain covers come back by cutting.
+A segment is gzip over lines of JSON: a header, then the line of each record (`record_lines`), from
+which the bytes that the chain covers come back by cutting.
 """
 
 import gzip
 import hashlib
-import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,20 +14,16 @@ from typing import Any, Final
 import orjson
 
 from fileflux.core.errors import EventInvalid
-from fileflux.core.ids import BucketId
 from fileflux.core.model import MIB
 from fileflux.metadata.archive import Span
 from fileflux.metadata.chain import NumberedRecord
+from fileflux.metadata.record_lines import decode_line, line_of
 
 FORMAT: Final = "fileflux-audit-segment"
 VERSION: Final = 1
 SEGMENT_BYTES_MAX: Final = 256 * MIB
 """Unpacked. Ours have 8 MiB and one block; more would be a bomb, not a segment."""
 LEVEL: Final = 6
-_NUMBERS: Final = re.compile(
-    rb'\{"position":"(\d{20})","stream":"([0-9a-f]{32})","sequence":"(\d{20})",'
-    rb'"prevhash":"([0-9a-f]{64})",'
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,29 +63,6 @@ def encode_segment(segment: Segment) -> bytes:
         "digest": hashlib.sha256(body).hexdigest(),
     }
     return gzip.compress(orjson.dumps(header) + b"\n" + body, LEVEL, mtime=0)
-
-
-def line_of(record: NumberedRecord) -> bytes:
-    """Return a record as one line: a CloudEvent in JSON, its numbers as attributes."""
-    numbers = (
-        f'{{"position":"{record.position:020}","stream":"{record.stream.hex()}",'
-        f'"sequence":"{record.sequence:020}","prevhash":"{record.previous_hash.hex()}",'
-    )
-    return numbers.encode() + record.payload[1:] + b"\n"
-
-
-def decode_line(line: bytes) -> NumberedRecord:
-    """Return what `line_of` wrote, without its newline; raise EventInvalid."""
-    found = _NUMBERS.match(line)
-    if found is None:
-        raise EventInvalid("not a line of an audit segment")
-    return NumberedRecord(
-        position=int(found[1]),
-        stream=BucketId(bytes.fromhex(found[2].decode())),
-        sequence=int(found[3]),
-        previous_hash=bytes.fromhex(found[4].decode()),
-        payload=b"{" + line[found.end() :],
-    )
 
 
 def decode_segment(raw: bytes) -> Segment:

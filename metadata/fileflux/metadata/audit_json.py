@@ -1,22 +1,18 @@
 """Audit events as JSON lines: CloudEvents in structured mode, for operators and for tenants. Pure.
 
-For operators the numbers are put in front of the record, whose own bytes stay as they were hashed:
-what follows the members `position`, `stream`, `sequence` and `prevhash`, with a brace before it, is
-the record. A tenant's copy is made anew from what the tenant may know: no rows, no places of bytes
-(bundles are shared), no global numbers or hashes, nothing of how others connect.
+For operators it is the line of `record_lines`, with the record's own bytes. A tenant's copy is made
+anew from what the tenant may know: no rows, no places of bytes (bundles are shared), no global
+numbers or hashes, nothing of how others connect.
 """
 
 from typing import Any, Final
 
 import orjson
 
-from fileflux.core.errors import EventInvalid
 from fileflux.events.audit import NUMBER_DIGITS
 from fileflux.metadata.audit_filter import OpenedRecord
-from fileflux.metadata.chain import NumberedRecord
+from fileflux.metadata.record_lines import structured
 
-NUMBERS: Final = ("position", "stream", "sequence", "prevhash")
-_SEQUENCE: Final = f'","sequence":"%0{NUMBER_DIGITS}d","prevhash":"'
 FACTS_KEPT: Final = (
     "outcome", "version", "size", "etag", "checksums", "checksum_type", "detail", "class", "async",
     "multipart", "part", "parts", "owner", "entries",
@@ -24,20 +20,6 @@ FACTS_KEPT: Final = (
 """What a tenant may know of a change in its own bucket."""
 ACTOR_SHOWN: Final = ("user_id", "user_name")
 """What a tenant may know of others who changed its bucket."""
-
-
-def structured(record: NumberedRecord) -> bytes:
-    """Return one line without its end: the record with its numbers as extension attributes.
-
-    Numbers are texts of 20 digits, as in Kafka's headers: CloudEvents' Integer has 32 bits.
-    """
-    if record.payload[:2] != b'{"':
-        raise EventInvalid(f"position {record.position} is no audit record")
-    numbers = (
-        f'{{"position":"{record.position:0{NUMBER_DIGITS}}","stream":"{record.stream.hex()}'
-        f'{_SEQUENCE % record.sequence}{record.previous_hash.hex()}",'
-    )
-    return numbers.encode() + record.payload[1:]
 
 
 def structured_for(user_id: str, opened: OpenedRecord) -> bytes:
@@ -65,3 +47,6 @@ _REPLACED: Final = frozenset({"actor", "facts", "effects", "stamp"})
 
 def _shown_actor(actor: dict[str, Any]) -> dict[str, Any]:
     return {name: actor[name] for name in ACTOR_SHOWN if name in actor}
+
+
+__all__ = ["ACTOR_SHOWN", "FACTS_KEPT", "structured", "structured_for"]

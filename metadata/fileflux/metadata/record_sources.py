@@ -1,15 +1,6 @@
 """Where numbered records come from: the database, the topic, or a file. A rebuild sees one port.
 
-A file holds JSON lines, a record each, as a CloudEvent in JSON structured mode: the numbers that
-travel in a topic's headers, then the members of the stored record, its own bytes:
-
-    position   20 digits   place in the stream set, from 1 without gaps
-    stream     32 hex      the bucket's id; zeros: what belongs to no bucket
-    sequence   20 digits   place among the stream's records, from 1 without gaps
-    prevhash   64 hex      h(n-1)
-
-What follows them, with a brace before it, is the stored record to the byte; the chain proves it. A
-file that was reformatted is read too: its records are encoded again as they were.
+A file holds a line of `record_lines` for each record.
 """
 
 import asyncio
@@ -18,26 +9,21 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import orjson
-
 from fileflux.core.errors import AuditGap, EventInvalid, Invalid
-from fileflux.core.ids import BucketId
-from fileflux.events.audit import NUMBER_DIGITS, PARTITION, AuditStream, from_record
+from fileflux.events.audit import PARTITION, AuditStream, from_record
 from fileflux.events.ports import EventSource
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_log import BLOCKS_PER_READ, numbered
-from fileflux.metadata.chain import HASH_SIZE_BYTES, NumberedRecord, unpack_block
+from fileflux.metadata.chain import NumberedRecord, unpack_block
 from fileflux.metadata.ports import MetadataReader
+from fileflux.metadata.record_lines import record_of_line
 from fileflux.metadata.sequencer import STREAM
 
-NUMBERS: Final = ("position", "stream", "sequence", "prevhash")
 LINE_BYTES_MAX: Final = 64 << 20
 """A record of 10,000 parts has some megabytes; what is longer is another file."""
 TAIL_RECORDS: Final = 20_000
 """More than what is published as one run."""
 TAIL_BYTES: Final = 64 << 10
-NUMBERS_BYTES_MAX: Final = 400
-_LAST_NUMBER: Final = b'"prevhash":"'
 RECORDS_PER_FETCH: Final = 2_000
 LINES_PER_READ: Final = 500
 
@@ -173,47 +159,3 @@ def _some_lines(file: Any) -> list[bytes]:
     while len(lines) < LINES_PER_READ and (line := file.readline(LINE_BYTES_MAX)):
         lines.append(line)
     return lines
-
-
-def line_of_record(record: NumberedRecord) -> bytes:
-    """Return the line of a file that `record_of_line` reads, with its line feed."""
-    numbers = {
-        "position": f"{record.position:0{NUMBER_DIGITS}}",
-        "stream": record.stream.hex(),
-        "sequence": f"{record.sequence:0{NUMBER_DIGITS}}",
-        "prevhash": record.previous_hash.hex(),
-    }
-    return orjson.dumps(numbers)[:-1] + b"," + record.payload[1:] + b"\n"
-
-
-def record_of_line(line: bytes, number: int) -> NumberedRecord:
-    """Return the record of line `number`; raise EventInvalid for anything else."""
-    try:
-        numbers, payload = _numbers_first(line) or _numbers_anywhere(line)
-        return NumberedRecord(
-            position=int(numbers["position"]),
-            stream=BucketId(bytes.fromhex(numbers["stream"])),
-            sequence=int(numbers["sequence"]),
-            previous_hash=bytes.fromhex(numbers["prevhash"]),
-            payload=payload,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise EventInvalid(f"line {number} is no exported audit record: {error!r}") from error
-
-
-def _numbers_first(line: bytes) -> tuple[dict[str, Any], bytes] | None:
-    """Split a line as `line_of_record` wrote it, without reading the record; None: another form."""
-    at = line.find(_LAST_NUMBER, 0, NUMBERS_BYTES_MAX)
-    if at < 0:
-        return None
-    end = at + len(_LAST_NUMBER) + 2 * HASH_SIZE_BYTES + 1
-    try:
-        numbers = orjson.loads(line[:end] + b"}")
-    except ValueError:
-        return None
-    return (numbers, b"{" + line[end + 1 :].rstrip()) if tuple(numbers) == NUMBERS else None
-
-
-def _numbers_anywhere(line: bytes) -> tuple[dict[str, Any], bytes]:
-    event = orjson.loads(line)
-    return {name: event.pop(name) for name in NUMBERS}, orjson.dumps(event)

@@ -28,7 +28,6 @@ from tests.model.archive_world import (
     open_archive_world,
 )
 
-from fileflux.metadata.archive_format import decode_line, line_of
 from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.checkpoint import (
     Checkpoint,
@@ -36,6 +35,7 @@ from fileflux.metadata.checkpoint import (
     encode_checkpoint,
     sign_next,
 )
+from fileflux.metadata.record_lines import decode_line, line_of
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = ROOT / "examples/verify_audit.py"

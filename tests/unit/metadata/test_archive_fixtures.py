@@ -12,12 +12,12 @@ from fileflux.metadata.archive import Span, span_of
 from fileflux.metadata.archive_format import (
     decode_segment,
     encode_segment,
-    line_of,
     segment_of,
 )
 from fileflux.metadata.chain import NumberedRecord, block_of, unpack_block
 from fileflux.metadata.checkpoint import decode_checkpoints, encode_checkpoint
 from fileflux.metadata.ports import AuditBlock
+from fileflux.metadata.record_lines import line_of
 
 ROOT: Final = Path(__file__).parents[3]
 FIXTURES: Final = ROOT / "tests/fixtures"

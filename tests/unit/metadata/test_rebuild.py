@@ -36,12 +36,11 @@ from fileflux.metadata.memory import MemoryDatabase, MemoryFaults
 from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.rebuild import Progress, Rebuild, StreamBroken, Until, parse_until
 from fileflux.metadata.rebuild_target import RebuildRefused, RebuildTarget, refuse_unfinished
+from fileflux.metadata.record_lines import NUMBERS, line_of
 from fileflux.metadata.record_sources import (
-    NUMBERS,
     DatabaseRecords,
     FileRecords,
     TopicRecords,
-    line_of_record,
 )
 from fileflux.metadata.refill import Refilled, refill
 from fileflux.metadata.replay_batch import data_of
@@ -290,7 +289,7 @@ async def test_a_file_that_was_reformatted_rebuilds_the_same(tmp_path: Path) -> 
     """Other programs put spaces and escapes into JSON, and the numbers behind the rest."""
     original, records = await history()
     lines = []
-    for line in map(line_of_record, records):
+    for line in map(line_of, records):
         event = json.loads(line)
         numbers = {name: event.pop(name) for name in NUMBERS}
         lines.append(json.dumps({**event, **numbers}))
