@@ -1,10 +1,7 @@
 """`fileflux audit verify` and `fileflux trace`: the log of every change, read by people."""
 
-import asyncio
 import json
-import os
 import re
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ from rich.console import Console
 from fileflux.console.command_help import DEFAULT_DATA_DIR, AsJson, DataDir
 from fileflux.console.commands_audit_key import app as key_app
 from fileflux.console.commands_audit_verify import VERIFY_EXIT_CODES, verify
+from fileflux.console.ending import end_with
 from fileflux.console.upload_deliveries import attempt_hops, deliveries_of
 from fileflux.console.upload_story import as_json as story_as_json
 from fileflux.console.upload_story import (
@@ -26,13 +24,11 @@ from fileflux.console.upload_story import (
     show_request,
 )
 from fileflux.console.wiring import (
-    NoSurroundings,
     Surroundings,
     find_surroundings,
     open_broker,
     open_metadata,
 )
-from fileflux.core.errors import FileFluxError
 from fileflux.metadata.audit_find import SEARCHED_MAX, newest_trace, trace_at
 from fileflux.metadata.audit_log import Trace
 from fileflux.metadata.audit_log import trace as find_trace
@@ -147,23 +143,9 @@ async def trace_of(found: Surroundings, bucket: str, key: bytes) -> Trace | None
 def run_command(
     data_dir: Path, ask: Callable[[Surroundings], Awaitable[int]], *, interrupted: int = 0
 ) -> None:
-    """Ask, and end the command with what `ask` returns, or 1 and a sentence when it could not.
-
-    `interrupted`: the exit code when a person stops it.
-    """
+    """Ask the system, and end the command. `interrupted`: the exit code when a person stops it."""
 
     async def work() -> int:
         return await ask(find_surroundings(data_dir))
 
-    try:
-        code = asyncio.run(work())
-    except BrokenPipeError:
-        # Whoever read our lines has enough of them (`| head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
-    except (NoSurroundings, FileFluxError, OSError) as error:
-        typer.echo(f"cannot: {error}", err=True)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        code = interrupted
-    raise typer.Exit(code)
+    end_with(work, interrupted="", interrupted_code=interrupted)

@@ -12,8 +12,16 @@ from fileflux.core.errors import FileFluxError
 from fileflux.core.telemetry import configure_logging
 
 
-def end_with(work: Callable[[], Awaitable[int]], *, interrupted: str = "interrupted") -> None:
-    """Run `work` and leave with its exit code. `interrupted`: what to say after Ctrl-C."""
+def end_with(
+    work: Callable[[], Awaitable[int]],
+    *,
+    interrupted: str = "interrupted",
+    interrupted_code: int = 1,
+) -> None:
+    """Run `work` and leave with its exit code, or with 1 and a sentence when it could not.
+
+    `interrupted`: what to say after Ctrl-C; empty: nothing. `interrupted_code`: and how to leave.
+    """
 
     async def run() -> int:
         configure_logging(level="WARNING", log_format="plain")  # To standard error.
@@ -29,6 +37,7 @@ def end_with(work: Callable[[], Awaitable[int]], *, interrupted: str = "interrup
         typer.echo(f"cannot: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        typer.echo(interrupted, err=True)
-        raise typer.Exit(1) from None
+        if interrupted:
+            typer.echo(interrupted, err=True)
+        raise typer.Exit(interrupted_code) from None
     raise typer.Exit(code)

@@ -1,0 +1,42 @@
+"""How far something is: bars on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.progress import Progress, ProgressColumn
+
+PLAIN_EVERY_S: Final = 5.0
+
+
+class Bars:
+    """The base of each command's own; used as a context. `progress`: rich's."""
+
+    def __init__(self, out: Console, *columns: ProgressColumn) -> None:
+        self.progress = Progress(*columns, console=out)
+        self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+
+    def __enter__(self) -> Self:
+        if self.progress.console.is_terminal:
+            self.progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.stop()
+
+    def say(self, line: str) -> None:
+        self.progress.console.print(f"  {line}")
+
+    def say_now_and_then(self, line: Callable[[], str]) -> None:
+        """Print the line where no bars are seen, if the last one was long ago."""
+        now_s = time.monotonic()
+        if not self.progress.console.is_terminal and now_s >= self._next_line_s:
+            self._next_line_s = now_s + PLAIN_EVERY_S
+            self.say(line())
