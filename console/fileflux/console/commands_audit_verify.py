@@ -19,7 +19,7 @@ from fileflux.core.clock import SystemClock
 from fileflux.core.errors import FileFluxError
 from fileflux.events.topics import AUDIT, AUDIT_CHECKPOINTS
 from fileflux.metadata.audit_log import Verification
-from fileflux.metadata.audit_verify import Everywhere, verify_everywhere
+from fileflux.metadata.audit_verify import Everywhere, NoSuchCheckpoint, verify_everywhere
 from fileflux.metadata.checkpoint import KEY_SIZE
 from fileflux.metadata.sequencer import STREAM
 
@@ -39,6 +39,14 @@ def verify(
         list[str] | None,
         typer.Option("--key", help="Only this public key may have signed (repeatable)."),
     ] = None,
+    from_checkpoint: Annotated[
+        int | None,
+        typer.Option(
+            "--from-checkpoint",
+            help="Begin behind what this checkpoint (its number) was signed for.",
+            min=1,
+        ),
+    ] = None,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
@@ -49,13 +57,23 @@ def verify(
     FILEFLUX_ARCHIVE_URL names. Without --key, checkpoints may be signed by any key that the
     database lists (`fileflux audit key public`).
 
+    --from-checkpoint proves only what came later, for who verified up to there before: the
+    checkpoint's own signature counts as that of any other. Sequences are then counted from the
+    first record of each bucket behind it.
+
     Example: fileflux audit verify
 
     Example: fileflux audit verify --wait 60 --json
+
+    Example: fileflux audit verify --from-checkpoint 1440 --key 03a1…
     """
     pinned = None if keys is None else [_key_of(text) for text in keys]
     try:
-        found = asyncio.run(_verified(data_dir, wait_s=wait_s, keys=pinned))
+        found = asyncio.run(
+            _verified(data_dir, wait_s=wait_s, keys=pinned, from_checkpoint=from_checkpoint)
+        )
+    except NoSuchCheckpoint as error:
+        raise typer.BadParameter(str(error)) from None
     except (NoSurroundings, FileFluxError, OSError) as error:
         typer.echo(f"cannot: {error}", err=True)
         raise typer.Exit(COULD_NOT) from None
@@ -73,7 +91,9 @@ def _key_of(text: str) -> bytes:
     return key
 
 
-async def _verified(data_dir: Path, *, wait_s: float, keys: list[bytes] | None) -> Everywhere:
+async def _verified(
+    data_dir: Path, *, wait_s: float, keys: list[bytes] | None, from_checkpoint: int | None
+) -> Everywhere:
     found: Surroundings = find_surroundings(data_dir)
     async with open_metadata(found) as metadata, open_broker(found) as broker:
         return await verify_everywhere(
@@ -85,12 +105,16 @@ async def _verified(data_dir: Path, *, wait_s: float, keys: list[bytes] | None) 
             keys=keys,
             clock=SystemClock(),
             wait_s=wait_s,
+            from_checkpoint=from_checkpoint,
         )
 
 
 def as_lines(found: Everywhere) -> list[str]:
     """Return what a person reads."""
     lines = [*verdict("database", found.database), *verdict("topic", found.topic)]
+    if found.start is not None:
+        begun = f"behind position {found.start.position}, which checkpoint {found.start.number}"
+        lines.insert(0, f"begun     {begun} was signed for")
     if found.archive is not None:
         lines += verdict("archive", found.archive)
     elif found.not_looked_at:
@@ -120,6 +144,7 @@ def as_object(found: Everywhere) -> dict[str, Any]:
     """Return what a script reads."""
     return {
         "whole": found.is_whole,
+        "behind": 0 if found.start is None else found.start.position,
         "database": _place(found.database),
         "topic": _place(found.topic),
         "archive": None if found.archive is None else _place(found.archive),

@@ -4,12 +4,14 @@ Both hold the same bytes. The database is what was numbered; the topic is what t
 """
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from fileflux.core.clock import Clock
+from fileflux.core.errors import AuditGap
 from fileflux.core.ids import BucketId
-from fileflux.events.audit import PARTITION, AuditEvent, from_record
+from fileflux.events.audit import PARTITION, AuditEvent, AuditStream, from_record
 from fileflux.events.ports import EventSource
 from fileflux.events.topics import AUDIT
 from fileflux.metadata.audit_record import decode_record, unpack_pending
@@ -56,18 +58,25 @@ async def read_database(
             await follow.sleep(FOLLOW_POLL_S)
 
 
-async def read_topic(source: EventSource, *, follow: bool = False) -> Records:
+async def read_topic(
+    source: EventSource, *, first_position: int = FIRST_POSITION, follow: bool = False
+) -> Records:
     """Yield what the topic holds, as it came: a run published again comes again.
 
     Raise EventInvalid for a record that is none of the stream's.
     """
     first, end = await source.bounds(AUDIT, PARTITION)
     await source.seek(AUDIT, PARTITION, None)
+    if first_position > FIRST_POSITION and first < end:
+        with suppress(AuditGap):  # It begins later: all of it is read.
+            await AuditStream(source).seek(first_position)
     offset = first
     while follow or offset < end:
         for record in await source.fetch():
             offset = record.position.offset + 1
-            yield numbered(from_record(record))
+            found = numbered(from_record(record))
+            if found.position >= first_position:
+                yield found
 
 
 def numbered(event: AuditEvent) -> NumberedRecord:
@@ -94,9 +103,14 @@ class Verification:
     unpublished: int = 0
 
 
-async def verify(records: Records, *, head: SequencerHead | None) -> Verification:
-    """Verify a whole stream, in constant memory. `head`: where it must end; None: anywhere."""
-    state = ChainState()
+async def verify(
+    records: Records, *, head: SequencerHead | None, after: ChainState | None = None
+) -> Verification:
+    """Verify a stream, in constant memory. `head`: where it must end; None: anywhere.
+
+    `after`: where an earlier verification ended; None: the records are all there are.
+    """
+    state = after or ChainState()
     faults: list[ChainFault] = []
     count = 0
     run: list[NumberedRecord] = []

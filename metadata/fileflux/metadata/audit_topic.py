@@ -24,13 +24,17 @@ async def verify_topic(
     head: SequencerHead,
     clock: Clock,
     wait_s: float,
+    after: ChainState | None = None,
 ) -> Verification:
     """Verify what the topic holds, once it reaches from its start to `head` or after `wait_s`.
 
-    `source` reads partition 0 of the audit topic. Raise Unavailable if somebody does not answer.
+    `after`: the state before what shall be looked at; None: from the first record on. `source`
+    reads partition 0 of the audit topic. Raise Unavailable if somebody does not answer.
     """
     await _until_published(source, head, clock, wait_s)
-    found = await verify(read_topic(source), head=None)
+    start = after or ChainState()
+    records = read_topic(source, first_position=start.next_position)
+    found = await verify(records, head=None, after=start)
     faults = await _end_faults(reader, found.end, head.stream)
     lacking = max(0, head.next_position - found.end.next_position)
     return replace(found, faults=(*found.faults, *faults), unpublished=lacking)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from fileflux.core.clock import Clock
-from fileflux.core.errors import EventInvalid
+from fileflux.core.errors import EventInvalid, Invalid
 from fileflux.events.ports import EventSource
 from fileflux.events.topics import AUDIT_CHECKPOINTS
 from fileflux.metadata.archive import SEGMENTS, Archive, NotArchived, next_object, span_of
@@ -18,7 +18,7 @@ from fileflux.metadata.archive_blocks import checkpoints_at
 from fileflux.metadata.archive_format import Segment, decode_segment
 from fileflux.metadata.audit_log import Records, Verification, read_database, verify
 from fileflux.metadata.audit_topic import verify_topic
-from fileflux.metadata.chain import FIRST_POSITION, ChainFault, ChainState, verify_chain
+from fileflux.metadata.chain import ChainFault, ChainState, verify_chain
 from fileflux.metadata.checkpoint import (
     FIRST_NUMBER,
     NO_PREVIOUS,
@@ -29,6 +29,11 @@ from fileflux.metadata.ports import ArchiveHead, MetadataReader, SequencerHead
 
 READ_MAX: Final = 1_000
 
+
+class NoSuchCheckpoint(Invalid):
+    """Nobody signed one of this number."""
+
+
 Keys = Collection[bytes]
 """Raw public keys whose signature counts."""
 
@@ -37,8 +42,9 @@ Keys = Collection[bytes]
 class Everywhere:
     """What was found. `archive`: None if there is none to look at.
 
-    `signed_to`: the position of the last checkpoint, 0 if there is none. `not_looked_at`: positions
-    that were archived, in an archive that the settings do not name.
+    `start`: the checkpoint that was begun at. `signed_to`: the position of the last checkpoint, 0
+    if there is none. `not_looked_at`: positions that were archived, in an archive that the settings
+    do not name.
     """
 
     database: Verification
@@ -47,6 +53,7 @@ class Everywhere:
     checkpoints: Verification
     signed_to: int
     not_looked_at: int
+    start: Checkpoint | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -64,56 +71,76 @@ async def verify_everywhere(
     keys: Keys | None,
     clock: Clock,
     wait_s: float,
+    from_checkpoint: int | None = None,
 ) -> Everywhere:
     """Verify all that there is; raise Unavailable if somebody does not answer.
 
     `reader` sees the archive too. `keys`: None for those that the database lists. `wait_s`: how
-    long the topic may take to catch up.
+    long the topic may take to catch up. `from_checkpoint`: its number; what it vouches for is not
+    read again, and NoSuchCheckpoint is raised if there is none.
     """
     # The heads first: what comes while we read may lie behind them, never before them.
     head = await reader.audit_head(stream)
     archived = await reader.archive_head(stream)
     lines: list[ChainFault] = []
-    signed = await _stored_checkpoints(reader, stream, lines)
+    first = from_checkpoint or FIRST_NUMBER
+    signed = await _stored_checkpoints(reader, stream, first, lines)
+    start = None if from_checkpoint is None else _begun_at(signed, from_checkpoint)
+    after = ChainState() if start is None else _state_at(start)
     hashes = dict.fromkeys((one.position for one in signed), b"")
-    database = await _verify_database(reader, head, hashes)
-    in_topic = await verify_topic(reader, topic, head=head, clock=clock, wait_s=wait_s)
+    hashes |= {} if start is None else {start.position: start.chain_hash}
+    database = await _verify_database(reader, head, hashes, after)
+    in_topic = await verify_topic(reader, topic, head=head, clock=clock, wait_s=wait_s, after=after)
     known = keys if keys is not None else [key for key, _ in await reader.audit_keys()]
-    faults = checkpoint_faults(signed, hashes, known)
-    published = await _published_checkpoints(checkpoints, lines)
+    faults = checkpoint_faults(signed, hashes, known, start=start)
+    published = await _published_checkpoints(checkpoints, first, lines)
     faults += _copy_faults(signed, published, "on the topic")
     if archive is not None:
-        copies = await _archived_checkpoints(archive, archived, lines)
+        copies = await _archived_checkpoints(archive, archived, first, lines)
         faults += _archived_faults(signed, copies, archived.next_checkpoint)
     return Everywhere(
         database=database,
         topic=in_topic,
-        archive=None if archive is None else await verify_archive(archive, head=archived),
+        archive=None
+        if archive is None
+        else await verify_archive(archive, head=archived, after=after),
         checkpoints=Verification(len(signed), (*faults, *lines)),
         signed_to=signed[-1].position if signed else 0,
         not_looked_at=archived.next_position - 1 if archive is None else 0,
+        start=start,
     )
+
+
+def _begun_at(signed: Sequence[Checkpoint], number: int) -> Checkpoint:
+    if signed and signed[0].number == number:
+        return signed[0]
+    raise NoSuchCheckpoint(f"there is no checkpoint {number}, or it cannot be read")
+
+
+def _state_at(start: Checkpoint) -> ChainState:
+    """The record of the checkpoint is vouched for by its successor, or by the head."""
+    return ChainState(start.position + 1, start.chain_hash, is_whole=False)
 
 
 # Records
 
 
 async def _verify_database(
-    reader: MetadataReader, head: SequencerHead, hashes: dict[int, bytes]
+    reader: MetadataReader, head: SequencerHead, hashes: dict[int, bytes], after: ChainState
 ) -> Verification:
     """Verify what readers get, and note the hashes at the positions that `hashes` names."""
     damage: list[ChainFault] = []
-    records = read_database(reader, stream=head.stream)
-    found = await verify(_until_damage(records, hashes, damage), head=head)
+    records = read_database(reader, first_position=after.next_position, stream=head.stream)
+    until_damage = _until_damage(records, hashes, damage, after.next_position)
+    found = await verify(until_damage, head=head, after=after)
     at = {fault.position for fault in damage}
     others = [fault for fault in found.faults if fault.position not in at]
     return replace(found, faults=(*others, *damage))
 
 
 async def _until_damage(
-    records: Records, hashes: dict[int, bytes], damage: list[ChainFault]
+    records: Records, hashes: dict[int, bytes], damage: list[ChainFault], following: int
 ) -> Records:
-    following = FIRST_POSITION
     try:
         async for record in records:
             following = record.position + 1
@@ -124,11 +151,16 @@ async def _until_damage(
         damage.append(ChainFault(following, "changed", str(error)))
 
 
-async def verify_archive(archive: Archive, *, head: ArchiveHead) -> Verification:
-    """Verify every segment as readers find them, up to what the database says is archived."""
-    state, faults, count = ChainState(), list[ChainFault](), 0
+async def verify_archive(
+    archive: Archive, *, head: ArchiveHead, after: ChainState | None = None
+) -> Verification:
+    """Verify every segment as readers find them, up to what the database says is archived.
+
+    `after`: the state before what shall be looked at; None: from the first record on.
+    """
+    state, faults, count = after or ChainState(), list[ChainFault](), 0
     last_hash = b""
-    async for found in _segments(archive, head.stream):
+    async for found in _segments(archive, head.stream, state.next_position):
         if isinstance(found, ChainFault):
             faults.append(found)
             continue
@@ -146,9 +178,10 @@ async def verify_archive(archive: Archive, *, head: ArchiveHead) -> Verification
     return Verification(count, tuple(faults), state)
 
 
-async def _segments(archive: Archive, stream: str) -> AsyncIterator[Segment | ChainFault]:
+async def _segments(
+    archive: Archive, stream: str, position: int
+) -> AsyncIterator[Segment | ChainFault]:
     """Yield the segments as readers come to them; for one that is not whole, a fault."""
-    position = FIRST_POSITION
     while (name := await next_object(archive, stream, SEGMENTS, position)) is not None:
         span = span_of(name)
         assert span is not None, "next_object gives names of ours"
@@ -167,14 +200,21 @@ async def _segments(archive: Archive, stream: str) -> AsyncIterator[Segment | Ch
 
 
 def checkpoint_faults(
-    checkpoints: Sequence[Checkpoint], hashes: Mapping[int, bytes], keys: Keys
+    checkpoints: Sequence[Checkpoint],
+    hashes: Mapping[int, bytes],
+    keys: Keys,
+    *,
+    start: Checkpoint | None = None,
 ) -> list[ChainFault]:
     """Return what is wrong with a row of checkpoints. `hashes`: of the records at their positions.
 
-    Faults are at the positions of the checkpoints.
+    `start`: the first of the row, where it is not the first of all. Faults are at the positions of
+    the checkpoints.
     """
     faults = []
     number, previous = FIRST_NUMBER, NO_PREVIOUS
+    if start is not None:
+        number, previous = start.number, start.previous
     for one in checkpoints:
         if one.number != number:
             faults.append(ChainFault(one.position, "missing", f"checkpoint {number}"))
@@ -224,10 +264,10 @@ def _archived_faults(
 
 
 async def _stored_checkpoints(
-    reader: MetadataReader, stream: str, faults: list[ChainFault]
+    reader: MetadataReader, stream: str, number: int, faults: list[ChainFault]
 ) -> list[Checkpoint]:
+    """Return those from `number` on."""
     found: list[Checkpoint] = []
-    number = FIRST_NUMBER
     while stored := await reader.checkpoints(stream, number, limit=READ_MAX):
         for one in stored:
             found += _decoded(one.line, f"checkpoint {one.number} in the database", faults)
@@ -235,8 +275,11 @@ async def _stored_checkpoints(
     return found
 
 
-async def _published_checkpoints(source: EventSource, faults: list[ChainFault]) -> list[Checkpoint]:
-    """Return what the topic has, as it came: one that was published again comes again."""
+async def _published_checkpoints(
+    source: EventSource, number: int, faults: list[ChainFault]
+) -> list[Checkpoint]:
+    """Return what the topic has from `number` on, as it came: one that was published again comes
+    again."""
     first, end = await source.bounds(AUDIT_CHECKPOINTS, 0)
     await source.seek(AUDIT_CHECKPOINTS, 0, None)
     found: list[Checkpoint] = []
@@ -245,14 +288,14 @@ async def _published_checkpoints(source: EventSource, faults: list[ChainFault]) 
         for record in await source.fetch():
             offset = record.position.offset + 1
             found += _decoded(record.value, f"offset {offset - 1} of the topic", faults)
-    return found
+    return [one for one in found if one.number >= number]
 
 
 async def _archived_checkpoints(
-    archive: Archive, head: ArchiveHead, faults: list[ChainFault]
+    archive: Archive, head: ArchiveHead, first: int, faults: list[ChainFault]
 ) -> list[Checkpoint]:
     found: list[Checkpoint] = []
-    number = FIRST_NUMBER
+    number = first
     while number < head.next_checkpoint:
         try:
             held = await checkpoints_at(archive, head.stream, number)
@@ -261,7 +304,7 @@ async def _archived_checkpoints(
             held = []
         found += held
         number = max((one.number for one in held), default=number) + 1
-    return found
+    return [one for one in found if one.number >= first]
 
 
 def _decoded(line: bytes, where: str, faults: list[ChainFault]) -> list[Checkpoint]:

@@ -18,7 +18,7 @@ from tests.model.archive_world import (
 from fileflux.core.ids import BucketId
 from fileflux.events.topics import AUDIT, AUDIT_CHECKPOINTS
 from fileflux.metadata.archive_format import decode_segment, encode_segment, segment_of
-from fileflux.metadata.audit_verify import Everywhere, verify_everywhere
+from fileflux.metadata.audit_verify import Everywhere, NoSuchCheckpoint, verify_everywhere
 from fileflux.metadata.chain import SYSTEM_STREAM, NumberedRecord, block_of, unpack_block
 from fileflux.metadata.checkpoint import decode_checkpoint, encode_checkpoint
 from fileflux.metadata.sequencer import STREAM
@@ -40,7 +40,11 @@ async def world() -> ArchiveWorld:
 
 
 async def verified(
-    world: ArchiveWorld, *, keys: list[bytes] | None = None, with_archive: bool = True
+    world: ArchiveWorld,
+    *,
+    keys: list[bytes] | None = None,
+    with_archive: bool = True,
+    from_checkpoint: int | None = None,
 ) -> Everywhere:
     broker = world.audit.broker
     return await verify_everywhere(
@@ -52,6 +56,7 @@ async def verified(
         keys=keys,
         clock=world.audit.clock,
         wait_s=0.0,
+        from_checkpoint=from_checkpoint,
     )
 
 
@@ -217,3 +222,75 @@ async def test_only_the_keys_that_were_named_count(world: ArchiveWorld) -> None:
     assert {kind for _, kind in faults(await verified(world, keys=[other]))["checkpoints"]} == {
         "forged"
     }
+
+
+# From a checkpoint on
+
+
+async def test_behind_a_checkpoint_only_what_came_later_is_read(world: ArchiveWorld) -> None:
+    found = await verified(world, from_checkpoint=2)
+
+    assert faults(found) == {}
+    assert found.start is not None
+    assert found.start.position == 10
+    assert found.archive is not None
+    counts = (found.database.record_count, found.topic.record_count, found.archive.record_count)
+    assert counts == (5, 5, 4)
+    assert (found.checkpoints.record_count, found.signed_to) == (3, 15)
+
+
+async def test_a_checkpoint_at_the_end_leaves_nothing_to_read(world: ArchiveWorld) -> None:
+    found = await verified(world, from_checkpoint=4)
+
+    assert faults(found) == {}
+    assert (found.database.record_count, found.topic.record_count) == (0, 0)
+
+
+async def test_damage_before_a_checkpoint_is_not_looked_at_and_behind_it_is_found(
+    world: ArchiveWorld,
+) -> None:
+    del world.archive.objects[world.segments()[0]]
+    assert (await verified(world, from_checkpoint=2)).is_whole
+
+    del world.archive.objects[world.segments()[-1]]
+    assert faults(await verified(world, from_checkpoint=2)) == {"archive": [(11, "missing")]}
+
+
+async def test_a_topic_that_begins_behind_the_checkpoint_lacks_what_is_before(
+    world: ArchiveWorld,
+) -> None:
+    await world.audit.broker.drop_records(AUDIT, 0, 12)
+
+    assert faults(await verified(world, from_checkpoint=2)) == {"topic": [(11, "missing")]}
+
+
+async def test_another_record_than_the_checkpoint_was_signed_for_is_found_by_its_successor(
+    world: ArchiveWorld,
+) -> None:
+    """Nobody has the record itself read, so the next one tells."""
+    tables = world.audit.database.tables
+    key, block = list(tables.rows("audit_blocks").items())[1]
+    records = unpack_block(block)
+    assert records[0].position == 11
+    forged = [replace(records[0], previous_hash=bytes(32))]
+    for one in records[1:]:
+        forged.append(replace(one, previous_hash=forged[-1].chain_hash))
+    tables.commit({("audit_blocks", key): block_of(STREAM, forged)})
+    found = faults(await verified(world, from_checkpoint=2))
+
+    assert (10, "changed") in found["database"]
+
+
+async def test_a_start_that_no_key_of_ours_signed_is_found(world: ArchiveWorld) -> None:
+    other = Ed25519PrivateKey.generate().public_key().public_bytes_raw()
+    found = faults(await verified(world, from_checkpoint=2, keys=[other]))
+
+    assert (10, "forged") in found["checkpoints"]
+
+
+async def test_there_is_no_start_at_a_checkpoint_that_nobody_signed(world: ArchiveWorld) -> None:
+    with pytest.raises(NoSuchCheckpoint, match="checkpoint 9"):
+        await verified(world, from_checkpoint=9)
+    world.audit.database.tables.commit({("checkpoints", (STREAM, 2)): None})
+    with pytest.raises(NoSuchCheckpoint):
+        await verified(world, from_checkpoint=2)
