@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from fileflux.core.clock import Clock
-from fileflux.core.errors import LaneLost
+from fileflux.core.errors import BrokerUnavailable, LaneLost, MetadataBusy
 from fileflux.core.failpoints import failpoint
 from fileflux.core.model import MIB
 from fileflux.core.telemetry import (
@@ -50,6 +50,7 @@ log = get_logger(__name__)
 
 POLL_S: Final = 5.0
 RETRY_S: Final = 30.0
+"""After a failure of the archive; broker and database are asked again as soon as ever."""
 SEGMENT_BYTES: Final = 8 * MIB
 """Records of one segment, unpacked, and one block more at most."""
 BLOCKS_PER_READ: Final = 16
@@ -110,6 +111,8 @@ class Archiver:
         except Exception as error:  # Whatever it is, it must not end the sequencer beside it.
             self.problem = str(error)
             log.warning("the audit stream is not archived now", cause=repr(error))
+            if isinstance(error, BrokerUnavailable | MetadataBusy):
+                rest_s = POLL_S
         self._turned()
         return rest_s
 

@@ -26,7 +26,7 @@ from fileflux.metadata.archive import (
 from fileflux.metadata.archive_format import decode_segment, encode_segment, segment_of
 from fileflux.metadata.archive_memory import MemoryArchive
 from fileflux.metadata.archive_s3 import CALL_DEADLINE_S
-from fileflux.metadata.archiver import Archiver
+from fileflux.metadata.archiver import POLL_S, Archiver
 from fileflux.metadata.audit_log import read_database, verify
 from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.sequencer import STREAM
@@ -280,6 +280,23 @@ async def test_without_the_archive_a_wiped_topic_gets_no_gap_but_a_problem_is_to
     assert blind.problem is not None
     assert "FILEFLUX_ARCHIVE_URL" in blind.problem
     assert world.published() == []
+
+
+async def test_a_broker_or_a_database_that_was_away_is_asked_again_soon(
+    world: ArchiveWorld,
+) -> None:
+    """Else the sequencer beside it is not ready for half a minute after a short outage."""
+    archiver = await world.archiver()
+    world.audit.broker.stop()
+    rests = [await archiver.turn()]
+    world.audit.broker.start()
+    world.audit.database.faults.is_down = True
+    rests.append(await archiver.turn())
+    world.audit.database.faults.is_down = False
+    await archiver.turn()
+
+    assert rests == [POLL_S, POLL_S]
+    assert archiver.problem is None
 
 
 POINTS = (
