@@ -26,9 +26,7 @@ async def serve(out: TextIO) -> None:
                 writer.write(_ANSWER)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # The sender has gone.
-        finally:
-            writer.close()
+            writer.close()  # The sender has gone.
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)

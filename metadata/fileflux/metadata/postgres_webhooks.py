@@ -13,7 +13,7 @@ import asyncpg
 from fileflux.core.errors import LaneLost
 from fileflux.core.ids import UserId
 from fileflux.metadata.postgres_fetch import StatementReader
-from fileflux.metadata.webhook_ports import Move, Waiting
+from fileflux.metadata.webhook_ports import NOTHING_KNOWN, Move, Waiting
 from fileflux.metadata.webhook_rows import (
     AttemptRow,
     Cursor,
@@ -123,8 +123,13 @@ class PostgresWebhooks(PostgresDestinations):
         found = await self._fetch("webhook_cursor")
         return Cursor(*found[0]) if found else None
 
-    async def changed_since(self, changed_us: int) -> list[Subscription]:
-        return [_subscription(one) for one in await self._fetch("webhook_changed", changed_us)]
+    async def changed_since(
+        self, changed_us: int, known: Mapping[bytes, int] = NOTHING_KNOWN
+    ) -> list[Subscription]:
+        changes = await self._fetch("webhook_changes", changed_us)
+        names = [name for name, at_us in changes if known.get(name) != at_us]
+        found = await self._fetch("webhook_changed", names) if names else []
+        return [_subscription(one) for one in found]
 
     async def replays(self) -> list[ReplayRow]:
         return [ReplayRow(**dict(one)) for one in await self._fetch("webhook_replays")]

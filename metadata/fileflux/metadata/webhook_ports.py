@@ -6,7 +6,8 @@ dispatcher has taken the turn: LaneLost.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import Final, Protocol
 
 from fileflux.core.ids import UserId
 from fileflux.metadata.webhook_rows import (
@@ -20,6 +21,8 @@ from fileflux.metadata.webhook_rows import (
     State,
     Subscription,
 )
+
+NOTHING_KNOWN: Final[Mapping[bytes, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,13 @@ class WebhookStore(Protocol):
     async def take_turn(self, first_position: int) -> Cursor:
         """Fence whoever had it. `first_position`: where the very first dispatcher begins."""
 
-    async def changed_since(self, changed_us: int) -> list[Subscription]: ...
+    async def changed_since(
+        self, changed_us: int, known: Mapping[bytes, int] = NOTHING_KNOWN
+    ) -> list[Subscription]:
+        """Those that changed at a time or after it, as they changed; removed ones too.
+
+        `known`: when those changed that need not come again.
+        """
 
     async def replays(self) -> list[ReplayRow]: ...
 

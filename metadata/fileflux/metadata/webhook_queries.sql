@@ -21,9 +21,13 @@ ORDER BY bucket_id, created_us, subscription_id;
 -- One subscription.
 SELECT * FROM webhook_subscriptions WHERE subscription_id = $1::BYTEA AND state <> 'deleted';
 
+-- webhook_changes --
+-- Which subscriptions changed at a time or after it, removed ones too.
+SELECT subscription_id, changed_us FROM webhook_subscriptions WHERE changed_us >= $1::INT8;
+
 -- webhook_changed --
--- Subscriptions that changed at a time or after it, removed ones too.
-SELECT * FROM webhook_subscriptions WHERE changed_us >= $1::INT8 ORDER BY changed_us;
+-- Some subscriptions, removed ones too, as they changed.
+SELECT * FROM webhook_subscriptions WHERE subscription_id = ANY ($1::BYTEA[]) ORDER BY changed_us;
 
 -- webhook_set_state --
 -- Pause, resume, disable or mark as removed.

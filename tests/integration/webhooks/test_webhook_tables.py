@@ -55,3 +55,22 @@ async def test_a_subscription_with_a_long_history_is_removed_in_bounded_steps(
     assert steps > 10
     assert await world.store.attempts(one.subscription_id, 1) == []
     assert await world.store.changed_since(0) == []
+
+
+async def test_who_asks_for_changes_gets_those_that_it_does_not_know(world: WebhookWorld) -> None:
+    """It asks twice a second, with an overlap: thousands that came at once came again each time."""
+    for n in range(5):
+        await world.subscribe(f"https://{n}.example/")
+    every = await world.store.changed_since(0)
+    known = {one.subscription_id: one.changed_us for one in every}
+    assert len(known) == 5
+    assert await world.store.changed_since(0, known) == []
+
+    first = every[0]
+    await world.store.set_state(first.subscription_id, "paused", "")
+    other = await world.subscribe("https://other.example/")
+    changed = await world.store.changed_since(0, known)
+    assert [(one.subscription_id, one.state) for one in changed] == [
+        (first.subscription_id, "paused"),
+        (other.subscription_id, "active"),
+    ]

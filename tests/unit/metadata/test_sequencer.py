@@ -1,6 +1,7 @@
 """The sequencer on the in-memory twins: each record once, in order, no gap, whatever fails."""
 
 import asyncio
+import random
 from dataclasses import replace
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from fileflux.core.errors import BrokerUnavailable
 from fileflux.events.memory import MemoryFaults
 from fileflux.events.ports import EventPublisher, Position, Record
 from fileflux.events.topics import AUDIT
+from fileflux.metadata.audit_log import read_database, verify
 from fileflux.metadata.audit_publisher import AuditTopicDiffers
 from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
@@ -334,6 +336,39 @@ async def test_of_two_sequencers_one_stands_by_and_takes_over_when_the_other_is_
     assert was_standing_by
     assert two.is_leader
     assert await audit.read_once() == list(range(1, 13))
+    assert await audit.faults() == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_two_sequencers_at_once_number_and_publish_each_record_once(
+    audit: Audit, seed: int
+) -> None:
+    """Both work at the same moment, one sleeps and wakes, and nobody knows of some commits."""
+    rng = random.Random(seed)
+    audit.database.faults.ambiguous_commits = 0.1
+    audit.database.faults.serialization_failures = 0.1
+    both = [await audit.sequencer(), await audit.sequencer()]
+    awake, written, led = list(both), 2, set[int]()
+    for _ in range(60):
+        await audit.write(count := rng.randrange(3))
+        written += count
+        await asyncio.gather(*(one.turn() for one in awake))
+        led |= {number for number, one in enumerate(both) if one in awake and one.is_leader}
+        if rng.random() < 0.2:
+            awake = list(both) if len(awake) == 1 else [rng.choice(both)]
+        audit.clock.advance(rng.choice((0.0, 0.5, 4.0)))
+    audit.database.faults.ambiguous_commits = 0.0
+    audit.database.faults.serialization_failures = 0.0
+    for _ in range(4):
+        audit.clock.advance(6.0)
+        await turns(*both)
+
+    assert led == {0, 1}
+    head = await audit.world.reader.audit_head(STREAM)
+    assert head.next_position == written + 1
+    stored = await verify(read_database(audit.world.reader), head=head)
+    assert (stored.record_count, stored.faults) == (written, ())
+    assert await audit.read_once() == list(range(1, written + 1))
     assert await audit.faults() == []
 
 

@@ -62,19 +62,20 @@ class Intake:
         self._replayed_s: dict[bytes, float] = {}
         self._removed: set[bytes] = set()
         self._changed_us = 0
+        self._seen: dict[bytes, int] = {}
 
     async def sync(self) -> None:
         """Learn what was changed by others since the last time."""
         since = max(0, self._changed_us - SYNC_OVERLAP_US)
-        changed = await self._store.changed_since(since)
+        changed = await self._store.changed_since(since, self._seen)
         for one in changed:
             self._changed_us = max(self._changed_us, one.changed_us)
-            known = self._known.get(one.subscription_id)
-            if known is None or known.changed_us != one.changed_us:
-                await self._learn(one)
+            await self._learn(one)
+            self._seen[one.subscription_id] = one.changed_us
         for name in [*self._removed]:
             if await self._store.remove(name):
                 self._removed.discard(name)
+                self._seen.pop(name, None)
         if changed:
             self._replays = {one.run_id: one for one in await self._store.replays()}
 
