@@ -205,15 +205,15 @@ def draw(phases: Sequence[Phase], title: str, path: Path) -> None:
     plt = importlib.import_module("tests.bench.plot").plt  # Only who draws needs it.
     figure, axes = plt.subplots(2, 1, figsize=(11, 6), sharex=True)
     start_s = min(phases[0].began_s.values())
-    for phase in phases:
+    for number, phase in enumerate(phases):
         for axis, values in zip(axes, (phase.put_s, phase.arrived_s), strict=True):
             seconds = by_second(values, phase.began_s, start_s)
             if not seconds:
                 continue
             medians = [statistics.median(found) for found in seconds.values()]
-            (line,) = axis.plot(list(seconds), medians, label=phase.name)
+            axis.plot(list(seconds), medians, color=f"C{number}", label=phase.name)
             largest = [max(found) for found in seconds.values()]
-            axis.plot(list(seconds), largest, ".", ms=4, color=line.get_color())
+            axis.plot(list(seconds), largest, ".", ms=4, color=f"C{number}")
     what_s = ("PUT of 4 KiB, ms", "PUT begun to delivered, ms")
     for axis, what in zip(axes, what_s, strict=True):
         axis.set(ylabel=what, yscale="log")
