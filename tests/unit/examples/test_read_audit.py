@@ -22,7 +22,7 @@ def _messages(count: int) -> list[AuditMessage]:
     made, last_hash = [], bytes(32)
     for position in range(1, count + 1):
         event = {"id": f"{position}", "source": "/system", "type": "fileflux.x", "time": "now"}
-        value = orjson.dumps({**event, "data": position})
+        value = orjson.dumps({**event, "data": {"n": position}})
         made.append(
             to_cloudevent(
                 value,
