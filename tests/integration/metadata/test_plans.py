@@ -12,6 +12,7 @@ WHOLE_TABLES = {
     "page_nodes": "a row per node, read by a digest, in the order of its bytes",
     "node_intents": "a row per node, read every few seconds",
     "pending_audit": "what has no number yet",
+    "route_all": "a row per route, of which there are few, read once a second",
     "schema_versions": "a row per migration",
 }
 
