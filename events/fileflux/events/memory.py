@@ -8,6 +8,7 @@ there. `wipe`, `lose_tail`, `stop` and `start` are the operator's and the power 
 
 import asyncio
 import random
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -114,6 +115,9 @@ class MemoryBroker:
     async def lookup(self) -> TopicLookup:
         return await self.source([])
 
+    def user_topics(self) -> "_MemoryUserTopics":
+        return _MemoryUserTopics(self)
+
     async def ensure_topics(self) -> None:
         self.check_up()
 
@@ -162,7 +166,14 @@ class MemoryBroker:
         """Return what the partition holds."""
         return list(self.log(topic, partition).records)
 
-    # What publishers and sources share.
+    # What publishers, sources and questions about topics share.
+
+    def partition_count(self, topic: str) -> int:
+        return sum(name == topic for name, _ in self._logs)
+
+    def add_topic(self, topic: str, partitions: int) -> None:
+        for partition in range(partitions):
+            self._logs.setdefault((topic, partition), _Log())
 
     def log(self, topic: str, partition: int) -> _Log:
         try:
@@ -245,6 +256,23 @@ class MemoryBroker:
 
 def _place(draft: _Draft) -> tuple[str, int]:
     return draft.topic, draft.partition
+
+
+class _MemoryUserTopics:
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def partition_count(self, topic: str) -> int | None:
+        self._broker.check_up()
+        return self._broker.partition_count(topic) or None
+
+    async def create(self, topic: str, partitions: int) -> None:
+        self._broker.check_up()
+        if not self._broker.partition_count(topic):
+            self._broker.add_topic(topic, partitions)
+
+    def partition_of(self, key: bytes, partitions: int) -> int:
+        return zlib.crc32(key) % partitions
 
 
 class _MemoryPublisher:

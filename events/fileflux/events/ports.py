@@ -106,6 +106,22 @@ class EventSource(TopicLookup, Protocol):
         """Return the next records of all partitions, drained at once; empty after `wait_s`."""
 
 
+class UserTopics(Protocol):
+    """Topics of other people: FileFlux looks at them, and makes one where it is allowed to."""
+
+    async def partition_count(self, topic: str) -> int | None:
+        """Return how many it has; None: it is not there, or not for us. Creates nothing.
+
+        Raise BrokerUnavailable.
+        """
+
+    async def create(self, topic: str, partitions: int) -> None:
+        """Create one, if it is not there; raise TopicsInvalid when the broker refuses."""
+
+    def partition_of(self, key: bytes, partitions: int) -> int:
+        """Return where records of a key go: where other producers put them, too."""
+
+
 class Broker(Protocol):
     """Makes publishers and sources, and the topics they need."""
 

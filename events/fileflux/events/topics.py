@@ -32,6 +32,9 @@ AUDIT_RECORD_BYTES_MAX: Final = 16 * MIB
 """Aborting an upload of 10,000 parts is one record that names each."""
 REPLICATION_FACTOR_MAX: Final = 3
 
+OUR_PREFIXES: Final = ("fileflux.", "fileflux-", "__")
+"""Nobody else's events go to topics with such names: ours, Faust's for placement, Kafka's own."""
+
 Partitioning = Literal["slots", "lanes", "one"]
 
 
@@ -186,6 +189,11 @@ def all_topics() -> tuple[Topic, ...]:
     """Return every topic of FileFlux: the pipeline's, the public streams, the dead letters."""
     twins = (_twin(topic) for topic in PIPELINE_TOPICS)
     return (*PIPELINE_TOPICS, AUDIT_TOPIC, CHECKPOINTS_TOPIC, ACCESS_TOPIC, *twins)
+
+
+def is_ours(name: str) -> bool:
+    """Tell whether a topic's name is one that FileFlux, Faust or Kafka itself may use."""
+    return name.startswith(OUR_PREFIXES)
 
 
 def setting_problem(name: str, wanted: str, found: str | None) -> str | None:

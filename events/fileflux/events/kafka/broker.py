@@ -16,6 +16,7 @@ from fileflux.events.kafka.topic_admin import (
     ensure_topics,
     restore_topics,
 )
+from fileflux.events.kafka.user_topics import KafkaUserTopics
 from fileflux.events.ports import EventPublisher, EventSource, TopicLookup, TopicsFound
 from fileflux.events.topics import Topic, all_topics
 from fileflux.events.traced_publisher import TracedPublisher
@@ -87,6 +88,9 @@ class KafkaBroker:
         made = KafkaTopicLookup(self._options)
         self._made.append(made)
         return made
+
+    def user_topics(self) -> KafkaUserTopics:
+        return KafkaUserTopics(self._options)
 
     async def ensure_topics(self) -> None:
         await ensure_topics(
