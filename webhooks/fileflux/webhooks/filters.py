@@ -8,6 +8,7 @@ subscriptions.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from fileflux.core.errors import Invalid
 from fileflux.core.ids import BucketId
@@ -17,6 +18,19 @@ from fileflux.webhooks.occurrence import S3_NAMES, Occurrence
 
 class UnknownEvent(Invalid):
     """No event has that name; the message says which there are."""
+
+
+class ObjectFilter(Protocol):
+    """Which changes somebody asked for, within a bucket."""
+
+    @property
+    def prefix(self) -> bytes: ...
+
+    @property
+    def suffix(self) -> bytes: ...
+
+    @property
+    def event_names(self) -> tuple[str, ...]: ...
 
 
 def check_event_names(names: Sequence[str]) -> None:
@@ -31,16 +45,20 @@ def check_event_names(names: Sequence[str]) -> None:
 
 def wants(subscription: Subscription, occurrence: Occurrence) -> bool:
     """Tell whether a subscription asked for this event."""
+    return subscription.bucket_id == occurrence.bucket_id and lets_through(subscription, occurrence)
+
+
+def lets_through(wanted: ObjectFilter, occurrence: Occurrence) -> bool:
+    """Tell whether the key and the event are those that were asked for, whatever the bucket."""
     return (
-        subscription.bucket_id == occurrence.bucket_id
-        and occurrence.key.startswith(subscription.prefix)
-        and occurrence.key.endswith(subscription.suffix)
-        and _wants_name(subscription, occurrence.name)
+        occurrence.key.startswith(wanted.prefix)
+        and occurrence.key.endswith(wanted.suffix)
+        and _wants_name(wanted, occurrence.name)
     )
 
 
-def _wants_name(subscription: Subscription, name: str) -> bool:
-    return any(_covers(pattern, name) for pattern in subscription.event_names)
+def _wants_name(wanted: ObjectFilter, name: str) -> bool:
+    return any(_covers(pattern, name) for pattern in wanted.event_names)
 
 
 def _covers(pattern: str, name: str) -> bool:

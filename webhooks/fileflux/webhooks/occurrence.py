@@ -24,6 +24,7 @@ S3_NAMES: Final = {
 class Occurrence:
     """A change of one object. `size` and `etag` are None for a removal.
 
+    `owner`: hexadecimal, whose bucket it was when it happened.
     `actor`: user_name, source_address, request_id, … as the audit record has them.
     """
 
@@ -35,6 +36,7 @@ class Occurrence:
     sequence: int
     bucket_id: BucketId
     bucket: str
+    owner: str
     key: bytes
     version: str
     size: int | None
@@ -65,6 +67,7 @@ def _occurrence(record: NumberedRecord, event: dict[str, Any], data: dict[str, A
         sequence=record.sequence,
         bucket_id=BucketId(parse_id(data["bucket_id"])),
         bucket=data["bucket"],
+        owner=facts.get("owner", ""),
         key=key,
         version=facts.get("version", ""),
         size=facts.get("size"),

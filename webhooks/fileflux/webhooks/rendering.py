@@ -20,7 +20,8 @@ FORMATS: Final = (S3, CLOUDEVENTS, STRUCTURED)
 EVENT_SOURCE: Final = "fileflux:s3"
 REGION: Final = "us-east-1"
 TEST_TYPE: Final = "fileflux.webhook.test"
-_JSON: Final = "application/json"
+JSON_TYPE: Final = "application/json"
+STRUCTURED_TYPE: Final = "application/cloudevents+json; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,16 @@ class Message:
 def render(subscription: Subscription, occurrence: Occurrence) -> Message:
     """Return an event in the subscription's format."""
     if subscription.format == S3:
-        record = _s3_record(subscription, occurrence)
-        return Message({"content-type": _JSON}, orjson.dumps({"Records": [record]}))
-    attributes = {
+        configuration_id = subscription.configuration_id or subscription.subscription_id.hex()
+        owner = subscription.owner_id.hex()
+        record = s3_record(occurrence, configuration_id=configuration_id, owner=owner)
+        return Message({"content-type": JSON_TYPE}, orjson.dumps({"Records": [record]}))
+    return _cloudevent(subscription.format, attributes_of(occurrence), data_of(occurrence))
+
+
+def attributes_of(occurrence: Occurrence) -> dict[str, str]:
+    """Return the attributes of an event as a CloudEvent."""
+    return {
         "specversion": "1.0",
         "id": occurrence.event_id,
         "source": f"/buckets/{quote(occurrence.bucket)}",
@@ -45,7 +53,6 @@ def render(subscription: Subscription, occurrence: Occurrence) -> Message:
         "time": occurrence.time,
         "sequence": f"{occurrence.sequence:020}",
     }
-    return _cloudevent(subscription.format, attributes, _data(occurrence))
 
 
 def render_test(subscription: Subscription, *, event_id: str, time: str) -> Message:
@@ -58,7 +65,7 @@ def render_test(subscription: Subscription, *, event_id: str, time: str) -> Mess
             "Bucket": subscription.bucket,
             "RequestId": event_id,
         }
-        return Message({"content-type": _JSON}, orjson.dumps(body))
+        return Message({"content-type": JSON_TYPE}, orjson.dumps(body))
     attributes = {
         "specversion": "1.0",
         "id": event_id,
@@ -71,11 +78,15 @@ def render_test(subscription: Subscription, *, event_id: str, time: str) -> Mess
 
 def _cloudevent(mode: str, attributes: Mapping[str, str], data: Mapping[str, Any]) -> Message:
     if mode == STRUCTURED:
-        event = {**attributes, "datacontenttype": _JSON, "data": data}
-        headers = {"content-type": "application/cloudevents+json; charset=utf-8"}
-        return Message(headers, orjson.dumps(event))
+        return structured(attributes, data)
     headers = {f"ce-{name}": _header_text(text) for name, text in attributes.items()}
-    return Message({"content-type": _JSON, **headers}, orjson.dumps(data))
+    return Message({"content-type": JSON_TYPE, **headers}, orjson.dumps(data))
+
+
+def structured(attributes: Mapping[str, str], data: Mapping[str, Any]) -> Message:
+    """Return a CloudEvent as one JSON object, which any transport carries."""
+    event = {**attributes, "datacontenttype": JSON_TYPE, "data": data}
+    return Message({"content-type": STRUCTURED_TYPE}, orjson.dumps(event))
 
 
 def _header_text(text: str) -> str:
@@ -92,7 +103,8 @@ def _key_text(key: bytes) -> str:
         return quote(key)
 
 
-def _data(occurrence: Occurrence) -> dict[str, Any]:
+def data_of(occurrence: Occurrence) -> dict[str, Any]:
+    """Return the data of an event as a CloudEvent: nothing internal."""
     facts = {"size": occurrence.size, "etag": occurrence.etag}
     return {
         "name": occurrence.name,
@@ -109,7 +121,8 @@ def _data(occurrence: Occurrence) -> dict[str, Any]:
     }
 
 
-def _s3_record(subscription: Subscription, occurrence: Occurrence) -> dict[str, Any]:
+def s3_record(occurrence: Occurrence, *, configuration_id: str, owner: str) -> dict[str, Any]:
+    """Return an event as S3 tells it, version 2.1."""
     stored = {"key": quote_plus(occurrence.key, safe="/")}
     facts = {"size": occurrence.size, "eTag": occurrence.etag}
     return {
@@ -123,10 +136,10 @@ def _s3_record(subscription: Subscription, occurrence: Occurrence) -> dict[str, 
         "responseElements": {"x-amz-request-id": occurrence.actor.get("request_id", "")},
         "s3": {
             "s3SchemaVersion": "1.0",
-            "configurationId": subscription.configuration_id or subscription.subscription_id.hex(),
+            "configurationId": configuration_id,
             "bucket": {
                 "name": occurrence.bucket,
-                "ownerIdentity": {"principalId": subscription.owner_id.hex()},
+                "ownerIdentity": {"principalId": owner},
                 "arn": f"arn:aws:s3:::{occurrence.bucket}",
             },
             "object": {
