@@ -20,7 +20,7 @@ class RouteStore(Protocol):
     async def move(self, route: Route, after: int) -> bool:
         """Everything before `after` was acknowledged; False: it stands elsewhere by now.
 
-        Compared with where `route` stands, and with its replay: whoever was overtaken moves nothing.
+        Compared with where `route` stands, and its replay: whoever was overtaken moves nothing.
         """
 
     async def note_problem(self, route_id: bytes, problem: str, at_us: int) -> None:

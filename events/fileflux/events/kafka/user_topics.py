@@ -1,4 +1,4 @@
-"""`ports.UserTopics` over Apache Kafka: each question has a connection of its own, few are asked."""
+"""`ports.UserTopics` over Apache Kafka: a connection for each question; few are asked."""
 
 import asyncio
 from collections.abc import AsyncIterator
