@@ -216,3 +216,10 @@ WEBHOOK_QUEUES = Gauge("fileflux_webhook_queues", "Subscriptions that are being 
 WEBHOOK_DEAD = Counter("fileflux_webhook_dead", "Deliveries that were given up.")
 # The last audit position that was looked at; behind `fileflux audit tail`: the reader is late.
 WEBHOOK_POSITION = Gauge("fileflux_webhook_position", "Last audit position read.")
+
+# --- routes -----------------------------------------------------------------------------------
+# Records of the audit stream between a route and the end of the stream: how late it is.
+ROUTE_LAG = Gauge("fileflux_route_lag_records", "Audit records not looked at.", ["route"])
+# Messages that a destination acknowledged; attempts after which some were left.
+ROUTE_SENT = Counter("fileflux_route_sent", "Messages acknowledged.", ["route"])
+ROUTE_FAILED = Counter("fileflux_route_failed", "Attempts that left something.", ["route"])

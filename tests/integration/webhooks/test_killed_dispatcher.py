@@ -1,27 +1,40 @@
-"""F3 for webhooks: the process between real Kafka, PostgreSQL and HTTP, killed at each step."""
+"""F3 for webhooks and routes: their process between real parts, killed at each step."""
 
 import asyncio
 import contextlib
 import json
 import os
 import sys
+import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+from tests.model.route_rows import route
 from tests.model.webhook_receiver import VerifyingReceiver, until
 from tests.model.webhook_world import MASTER_KEY, WebhookWorld
+from tests.model.webhook_world import until as until_asked
 
 from fileflux.console.kafka_jars import KafkaJarsUnavailable
 from fileflux.console.kafka_server import KafkaServer
 from fileflux.core.clock import SystemClock
 from fileflux.events.kafka import KafkaBroker
+from fileflux.events.ports import EventSource, Record
 from fileflux.metadata.postgres import Connections
+from fileflux.metadata.postgres_routes import PostgresRoutes
+from fileflux.metadata.route_rows import Route
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 WAIT_S = 60.0
 POINTS = ("webhooks.after_queue", "webhooks.before_send", "webhooks.after_send")
+ROUTE_POINTS = (
+    *("routes.before_send", "routes.after_partition", "routes.after_send", "routes.after_move"),
+)
+PARTITIONS = 4
+DEAD_QUEUE = "http://127.0.0.1:1/123456789012/jobs"
+"""An SQS where nobody listens."""
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +89,7 @@ async def process(
 async def test_killed_at_any_step_it_loses_nothing_and_keeps_the_order_of_each_key(
     real: tuple[WebhookWorld, KafkaBroker],
     server: KafkaServer,
+    connections: Connections,
     migrated_dsn: str,
     tmp_path: Path,
 ) -> None:
@@ -93,6 +107,7 @@ async def test_killed_at_any_step_it_loses_nothing_and_keeps_the_order_of_each_k
                 async with asyncio.timeout(WAIT_S):
                     assert await killed.wait() == -9, point
             keys += more
+            await _forget_leases(connections)
         async with process(migrated_dsn, kafka, tmp_path):
             await until(lambda: len({name for name, _, _ in receiver.taken}) == len(keys))
     assert sorted(key for _, key, _ in dict.fromkeys(receiver.taken)) == sorted(keys)
@@ -158,3 +173,85 @@ async def _end(broker: KafkaBroker) -> int:
         return (await lookup.bounds("fileflux.audit", 0))[1]
     finally:
         await lookup.close()
+
+
+async def test_killed_at_any_step_a_routes_topic_has_every_event_and_each_key_in_order(
+    real: tuple[WebhookWorld, KafkaBroker],
+    server: KafkaServer,
+    connections: Connections,
+    migrated_dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And a queue that is dead all the time delays nobody."""
+    world, broker = real
+    await broker.drop_records("fileflux.audit", 0, (await _end(broker)))
+    topic = f"alice.{uuid.uuid4().hex}"
+    await broker.user_topics().create(topic, PARTITIONS)
+    store = PostgresRoutes(connections)
+    one = route(destination=f"kafka:{topic}", prefix=b"in/")
+    assert await store.put_route(one)
+    names = []
+    for number, point in enumerate(ROUTE_POINTS):
+        keys = [f"in/{number}-{n % 4}" for n in range(24)]
+        async with process(
+            migrated_dsn, server.bootstrap_servers, tmp_path, f"{point}=kill"
+        ) as killed:
+            await world.happen(*keys[:12], "out/1")
+            await world.happen(*keys[12:], "out/2")
+            async with asyncio.timeout(WAIT_S):
+                assert await killed.wait() == -9, point
+        names += keys
+        await _forget_leases(connections)
+    dead = route(destination=DEAD_QUEUE, format="s3")
+    assert await store.put_route(dead)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    source = await broker.source([(topic, n) for n in range(PARTITIONS)])
+    async with process(migrated_dsn, server.bootstrap_servers, tmp_path):
+        found = await until_all(source, len(names))
+        await until_asked(lambda: _has_problem(store, dead))
+    await source.close()
+    assert_complete_and_in_order(found, names)
+
+
+async def until_all(source: EventSource, count: int) -> list[Record]:
+    """Read until there are so many different events."""
+    found: list[Record] = []
+    async with asyncio.timeout(WAIT_S):
+        while len({event_id(one) for one in found}) < count:
+            found += await source.fetch()
+    return found
+
+
+def assert_complete_and_in_order(found: list[Record], names: list[str]) -> None:
+    """Each event at least once; when what came again is left out, each key in order."""
+    first_times = {event_id(one): one for one in reversed(found)}
+    keys = sorted((one.key or b"").decode() for one in first_times.values())
+    assert keys == sorted(f"photos/{name}" for name in names)
+    assert len({one.position.partition for one in found}) > 1
+    by_key: dict[bytes, list[bytes]] = defaultdict(list)
+    places: dict[bytes, set[int]] = defaultdict(set)
+    for one in sorted(
+        first_times.values(), key=lambda r: (r.position.partition, r.position.offset)
+    ):
+        by_key[one.key or b""].append(dict(one.headers)["ce_sequence"])
+        places[one.key or b""].add(one.position.partition)
+    assert [key for key, sequences in by_key.items() if sequences != sorted(sequences)] == []
+    assert [key for key, partitions in places.items() if len(partitions) != 1] == []
+
+
+def event_id(record: Record) -> bytes:
+    return dict(record.headers)["ce_id"]
+
+
+async def _has_problem(store: PostgresRoutes, one: Route) -> bool:
+    found = await store.route(one.route_id)
+    return found is not None and DEAD_QUEUE.split("/")[2] in found.problem
+
+
+async def _forget_leases(connections: Connections) -> None:
+    """As if their ten seconds had passed, which one test of this module waits for."""
+    connection = await connections.take()
+    await connection.execute("DELETE FROM leases")
+    await connections.give_back(connection)

@@ -236,6 +236,35 @@ async def problems_of_the_topic(cluster: Cluster) -> list[str]:
     return found
 
 
+async def test_what_a_tenant_does_is_on_the_tenants_topic_and_nothing_else(
+    cluster: Cluster,
+) -> None:
+    """Of all buckets of the user, also those that are made later; the topic is made, too."""
+    alice = await asyncio.to_thread(cli, cluster, "admin", "user", "create", "alice")
+    arguments = ("create", "alices", "kafka:alice.events", "--user", "alice")
+    await asyncio.to_thread(cli, cluster, "route", *arguments)
+    host = cluster.endpoint.partition("//")[2]
+    hers = S3Client(Account(host, alice["access_key"], alice["secret_key"]))
+    other = client(cluster)
+    for who, bucket in ((other, "others"), (hers, "letters"), (hers, "notes")):
+        assert (await who.request("PUT", f"/{bucket}")).status == 200
+        assert (await who.request("PUT", f"/{bucket}/one", body=b"x")).status == 200
+    assert (await hers.request("DELETE", "/letters/one")).status == 204
+    await hers.close()
+    await other.close()
+    found: list[ConsumerRecord] = []
+    async with asyncio.timeout(60):
+        while len(found) < 3:
+            found = await records_of(cluster, "alice.events")
+    assert [dict(one.headers)["ce_type"] for one in found if one.key == b"letters/one"] == [
+        b"fileflux.object.created",
+        b"fileflux.object.deleted",
+    ]
+    assert [one.key for one in found if one.key != b"letters/one"] == [b"notes/one"]
+    shown = await asyncio.to_thread(cli, cluster, "route", "show", "alices")
+    assert (shown["state"], shown["problem"], shown["replays_until"]) == ("active", "", 0)
+
+
 async def records_of(cluster: Cluster, topic: str) -> list[ConsumerRecord]:
     """Return what the topic holds now."""
     consumer = AIOKafkaConsumer(

@@ -1,4 +1,7 @@
-"""The dispatcher of webhooks: `python -m fileflux.webhooks`. A second one stands by."""
+"""The dispatcher of webhooks, and the router: `python -m fileflux.webhooks`.
+
+Each has a lease of its own: a second process stands by, for both or for one.
+"""
 
 import asyncio
 import random
@@ -13,14 +16,18 @@ from fileflux.core.errors import MetadataBusy
 from fileflux.core.ops import OpsServer
 from fileflux.core.service import announce, run_service
 from fileflux.core.settings import load_settings
-from fileflux.events.kafka import open_kafka
+from fileflux.events.kafka import KafkaBroker, open_kafka
 from fileflux.metadata.migrate import check_version
 from fileflux.metadata.postgres import Connections, PostgresReader, open_connections
+from fileflux.metadata.postgres_routes import PostgresRoutes
 from fileflux.metadata.postgres_webhooks import PostgresWebhooks
 from fileflux.metadata.rebuild_target import refuse_unfinished
 from fileflux.metadata.workers import Worker, live_check, ready_check, run_until
 from fileflux.webhooks.dispatcher import Dispatcher, DispatcherDependencies
 from fileflux.webhooks.egress import Egress
+from fileflux.webhooks.routes.kafka_destination import KafkaRoutes
+from fileflux.webhooks.routes.opening import Opener
+from fileflux.webhooks.routes.router import Router, RouterDependencies
 from fileflux.webhooks.sender import HttpSender
 from fileflux.webhooks.settings import WebhooksSettings
 from fileflux.webhooks.topics import Topics
@@ -51,7 +58,33 @@ async def main(stopping: asyncio.Event) -> None:
                 rng=random.SystemRandom(),
             )
         )
-        await _serve(settings, [dispatcher, Topics(broker, clock)], clock, stopping)
+        router = _router(settings, connections, broker, clock)
+        await _serve(settings, [dispatcher, router, Topics(broker, clock)], clock, stopping)
+
+
+def _router(
+    settings: WebhooksSettings, connections: Connections, broker: KafkaBroker, clock: Clock
+) -> Router:
+    kafka = KafkaRoutes(
+        broker=broker,
+        topics=broker.user_topics(),
+        clock=clock,
+        create_partitions=settings.routes_topic_partitions,
+    )
+    return Router(
+        RouterDependencies(
+            store=PostgresRoutes(connections),
+            reader=PostgresReader(connections),
+            broker=broker,
+            open_destination=Opener(
+                kafka=kafka,
+                aws_endpoint=settings.routes_aws_endpoint,
+                aws_region=settings.routes_aws_region,
+            ),
+            clock=clock,
+            rng=random.SystemRandom(),
+        )
+    )
 
 
 async def _connect(settings: WebhooksSettings) -> Connections:
@@ -69,10 +102,7 @@ async def _connect(settings: WebhooksSettings) -> Connections:
 
 
 async def _serve(
-    settings: WebhooksSettings,
-    workers: Sequence[Worker],
-    clock: Clock,
-    stopping: asyncio.Event,
+    settings: WebhooksSettings, workers: Sequence[Worker], clock: Clock, stopping: asyncio.Event
 ) -> None:
     checks = {"live": live_check(workers, clock), "ready": ready_check(workers)}
     ops = OpsServer(settings.ops_host, settings.ops_port, checks)

@@ -1,4 +1,4 @@
-"""What the dispatcher of webhooks reads from its environment."""
+"""What the dispatcher of webhooks and the router read from their environment."""
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -18,6 +18,15 @@ class WebhooksSettings(DatabaseSettings):
     port. For development; every subscriber can reach what is named here."""
     allow_http: bool = Field(False, alias="FILEFLUX_WEBHOOKS_ALLOW_HTTP")
     """Whether deliveries to public addresses may go without TLS."""
+
+    routes_topic_partitions: int = Field(
+        0, alias="FILEFLUX_ROUTES_TOPIC_PARTITIONS", ge=0, le=10_000
+    )
+    """A route's topic that does not exist is made with so many. 0: FileFlux makes none."""
+    routes_aws_endpoint: str = Field("", alias="FILEFLUX_ROUTES_AWS_ENDPOINT")
+    """Whom routes to SQS and SNS ask instead of AWS. Credentials: the standard chain."""
+    routes_aws_region: str = Field("us-east-1", alias="FILEFLUX_ROUTES_AWS_REGION", min_length=1)
+    """The region of queues whose URL tells none."""
 
     @field_validator("allowed_networks")
     @classmethod
