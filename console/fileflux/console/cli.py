@@ -17,6 +17,7 @@ from fileflux.console.commands_audit import trace
 from fileflux.console.commands_destination import app as destination_app
 from fileflux.console.commands_history import diff, digest
 from fileflux.console.commands_rebuild import rebuild
+from fileflux.console.commands_route import app as route_app
 from fileflux.console.commands_salvage import salvage
 from fileflux.console.commands_webhook import app as webhook_app
 
@@ -41,6 +42,7 @@ app.add_typer(audit_app, name="audit")
 app.add_typer(archive_app, name="archive")
 webhook_app.add_typer(destination_app, name="destination")
 app.add_typer(webhook_app, name="webhook")
+app.add_typer(route_app, name="route")
 app.command("trace", epilog=EXIT_CODES)(trace)
 app.command("rebuild", epilog=EXIT_CODES)(rebuild)
 app.command("salvage", epilog=EXIT_CODES)(salvage)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from fileflux.console.answers import Answer
 from fileflux.console.command_help import DEFAULT_DATA_DIR, EXIT_CODES, AsJson, DataDir
-from fileflux.console.commands_webhook import Answer, run_command
+from fileflux.console.commands_webhook import run_command
 from fileflux.core.errors import NoSuchUser
 from fileflux.core.ids import UserId
 from fileflux.metadata.ports import MetadataReader

@@ -1,13 +1,13 @@
 """`fileflux webhook`: who is told what, whether they take it, and what became of the rest."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
+from fileflux.console.answers import Answer, print_answer
 from fileflux.console.command_help import DEFAULT_DATA_DIR, EXIT_CODES, AsJson, DataDir
 from fileflux.console.wiring import NoSurroundings, find_surroundings, open_webhooks
 from fileflux.core.errors import FileFluxError
@@ -17,7 +17,6 @@ from fileflux.webhooks.admin import Webhooks
 
 app = typer.Typer(help="Webhooks: signed deliveries of a bucket's events.", no_args_is_help=True)
 
-Answer = dict[str, Any] | list[dict[str, Any]]
 Ask = Callable[[PostgresWebhooks, MetadataReader, bytes], Awaitable[Answer]]
 Name = Annotated[
     str, typer.Argument(help="The webhook's id, or the first digits of it (at least 4).")
@@ -204,17 +203,4 @@ def run_command(data_dir: Path, as_json: bool, ask: Ask) -> None:
     except (NoSurroundings, FileFluxError, OSError) as error:
         typer.echo(f"cannot: {error}", err=True)
         raise typer.Exit(1) from None
-    if as_json:
-        typer.echo(json.dumps(answer if isinstance(answer, dict) else {"webhooks": answer}))
-        return
-    for one in [answer] if isinstance(answer, dict) else answer:
-        for name, value in one.items():
-            typer.echo(f"{name.replace('_', ' '):<16} {_text(value)}")
-        if isinstance(answer, list):
-            typer.echo("")
-
-
-def _text(value: Any) -> str:
-    """One line that a terminal may be given, whatever a key or a receiver put into it."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+    print_answer(answer, as_json=as_json, list_name="webhooks")

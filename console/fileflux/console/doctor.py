@@ -18,6 +18,7 @@ from fileflux.console.wiring import (
     find_surroundings,
     open_broker,
     open_metadata,
+    open_routes,
 )
 from fileflux.core.clock import SystemClock
 from fileflux.core.errors import FileFluxError
@@ -31,6 +32,7 @@ CHECK_TIMEOUT_S: Final = 20.0
 SKEW_US_MAX: Final = 1_000_000
 FREE_SHARE_MIN: Final = 0.10
 LAG_RECORDS_MAX: Final = 1_000
+ROUTES_ADVICE: Final = "See docs/runbooks/routes-behind.md."
 MISSING_ADVICE: Final = "Services create them when they start: see that they run."
 SETTINGS_ADVICE: Final = "Change it with Kafka's own tools; docs/how-to/use-existing-servers.md."
 
@@ -66,7 +68,7 @@ async def examine(data_dir: Path) -> list[Finding]:
     except NoSurroundings as problem:
         return [*findings, Finding("system", "error", "not found", str(problem))]
     topics = await _guarded(_topics, found)
-    findings += [*topics, *await _guarded(_database, found)]
+    findings += [*topics, *await _guarded(_database, found), *await _guarded(_routes, found)]
     if all(one.level == "ok" for one in topics):
         # Asking for topics that are missing makes some brokers create them.
         findings += await _guarded(_lag, found)
@@ -128,6 +130,17 @@ async def _database(found: Surroundings) -> list[Finding]:
     return findings or [
         Finding("database", "ok", f"durable settings, clocks {skew_us / 1000:.1f} ms apart")
     ]
+
+
+async def _routes(found: Surroundings) -> list[Finding]:
+    async with open_routes(found) as (store, _):
+        routes = await store.routes()
+    stuck = [
+        Finding("routes", "warning", f"{one.name}: {one.problem}", ROUTES_ADVICE)
+        for one in routes
+        if one.problem
+    ]
+    return stuck or [Finding("routes", "ok", f"{len(routes)} routes, none with a problem")]
 
 
 async def _lag(found: Surroundings) -> list[Finding]:

@@ -137,6 +137,11 @@ def _own_env(
         env["FILEFLUX_WEBHOOKS_ALLOWED_NETWORKS"] = os.environ.get(
             "FILEFLUX_WEBHOOKS_ALLOWED_NETWORKS", "127.0.0.0/8,::1/128"
         )
+        # Topics of routes are made here: nobody else would.
+        env["FILEFLUX_ROUTES_TOPIC_PARTITIONS"] = os.environ.get(
+            "FILEFLUX_ROUTES_TOPIC_PARTITIONS", "4"
+        )
+        env |= {name: text for name, text in os.environ.items() if name.startswith("AWS_")}
     elif name == "placement":
         env["FILEFLUX_PLACEMENT_DATA_DIR"] = str(data.root / "placement")
     return env

@@ -22,9 +22,10 @@ LAG_METRICS: Final = (
     "fileflux_consumer_lag_records",
     "fileflux_audit_pending_blocks",
     "fileflux_webhook_waiting",
+    "fileflux_route_lag_records",
 )
-"""What waits for a process: records that it reads, blocks that the sequencer numbers, deliveries.
-"""
+"""What waits for a process: records that it reads, blocks that the sequencer numbers, deliveries,
+records that routes have not looked at."""
 PORT_NAMES: Final = ("s3", "node", "ops")
 REFRESH_S: Final = 1.0
 

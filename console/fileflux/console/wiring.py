@@ -24,7 +24,13 @@ from fileflux.metadata.archive_blocks import ArchivedBlocks
 from fileflux.metadata.archive_open import open_archive
 from fileflux.metadata.deliveries_of_event import EventDeliveries
 from fileflux.metadata.direct import DirectWriter
-from fileflux.metadata.postgres import PostgresDatabase, PostgresReader, open_connections
+from fileflux.metadata.postgres import (
+    Connections,
+    PostgresDatabase,
+    PostgresReader,
+    open_connections,
+)
+from fileflux.metadata.postgres_routes import PostgresRoutes
 from fileflux.metadata.postgres_webhooks import PostgresWebhooks
 from fileflux.metadata.settings import ArchiverSettings
 
@@ -124,12 +130,29 @@ async def open_webhooks(
     found: Surroundings,
 ) -> AsyncIterator[tuple[PostgresWebhooks, PostgresReader]]:
     """The tables of webhooks and the audit stream, wherever it is; closed at the end."""
+    async with _open_connections(found) as (connections, reader):
+        yield PostgresWebhooks(connections), reader
+
+
+@asynccontextmanager
+async def open_routes(
+    found: Surroundings,
+) -> AsyncIterator[tuple[PostgresRoutes, PostgresReader]]:
+    """The table of routes and the audit stream, wherever it is; closed at the end."""
+    async with _open_connections(found) as (connections, reader):
+        yield PostgresRoutes(connections), reader
+
+
+@asynccontextmanager
+async def _open_connections(
+    found: Surroundings,
+) -> AsyncIterator[tuple[Connections, PostgresReader]]:
     connections = await open_connections(found.database_url, size_max=2)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(connections.close)
         archive = await stack.enter_async_context(open_archive(archive_settings(found)))
         blocks = None if archive is None else ArchivedBlocks(archive)
-        yield PostgresWebhooks(connections), PostgresReader(connections, blocks)
+        yield connections, PostgresReader(connections, blocks)
 
 
 @asynccontextmanager

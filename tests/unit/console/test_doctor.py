@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.model.route_rows import route
 
 from fileflux.console import doctor
 from fileflux.console.doctor import examine
@@ -13,6 +14,7 @@ from fileflux.core.clock import ManualClock
 from fileflux.events.memory import MemoryBroker
 from fileflux.events.ports import TopicsFound
 from fileflux.events.topics import AUDIT
+from fileflux.metadata.route_rows import Route
 
 
 class Watched(MemoryBroker):
@@ -42,6 +44,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Watched:
 
     monkeypatch.setattr(doctor, "open_broker", open_watched)
     monkeypatch.setattr(doctor, "open_metadata", open_nothing)
+    monkeypatch.setattr(doctor, "open_routes", open_nothing)
     for name in ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "FILEFLUX_MASTER_KEY"):
         monkeypatch.setenv(name, "somewhere")
     return made
@@ -68,3 +71,23 @@ async def test_what_cannot_be_asked_is_a_finding_and_no_traceback(
     assert findings["topics"].level == "ok"
     assert findings["database"].level == findings["lag"].level == "error"
     assert "no such table" in findings["database"].text
+
+
+async def test_a_route_that_does_not_get_on_is_a_warning(
+    broker: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = route(name="alices", problem="AccessDenied: no")
+
+    class Store:
+        async def routes(self) -> list[Route]:
+            return [route(name="well"), stuck]
+
+    @asynccontextmanager
+    async def open_some(_found: Surroundings) -> AsyncIterator[tuple[Store, None]]:
+        yield Store(), None
+
+    monkeypatch.setattr(doctor, "open_routes", open_some)
+    (found,) = [one for one in await examine(tmp_path) if one.check == "routes"]
+
+    assert (found.level, found.text) == ("warning", "alices: AccessDenied: no")
+    assert "routes-behind" in found.advice

@@ -13,16 +13,23 @@ from fileflux.console.status_view import (
     scrape,
     sum_metrics,
 )
-from fileflux.core.telemetry import AUDIT_PENDING, CONSUMER_LAG, EVENTS, WEBHOOK_WAITING
+from fileflux.core.telemetry import (
+    AUDIT_PENDING,
+    CONSUMER_LAG,
+    EVENTS,
+    ROUTE_LAG,
+    WEBHOOK_WAITING,
+)
 
 
 def test_the_columns_have_the_names_that_services_give_their_figures() -> None:
     """Another name would leave a column empty for ever, and nobody would be told."""
     registry = CollectorRegistry()
-    for metric in (EVENTS, CONSUMER_LAG, AUDIT_PENDING, WEBHOOK_WAITING):
+    for metric in (EVENTS, CONSUMER_LAG, AUDIT_PENDING, WEBHOOK_WAITING, ROUTE_LAG):
         registry.register(metric)
     EVENTS.labels("a topic", "read").inc()
     CONSUMER_LAG.labels("a topic", 0).set(3)
+    ROUTE_LAG.labels("a route").set(0)
 
     figures = sum_metrics(generate_latest(registry).decode())
 

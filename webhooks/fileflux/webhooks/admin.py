@@ -13,9 +13,9 @@ from typing import Any, Final
 from fileflux.core.clock import Clock, SystemClock
 from fileflux.core.errors import Conflict, Invalid, NotFound, Unavailable
 from fileflux.core.ids import ID_SIZE_BYTES, new_id
-from fileflux.metadata.audit_log import position_at, read_database
+from fileflux.metadata.audit_log import read_database
 from fileflux.metadata.audit_record import decode_record
-from fileflux.metadata.chain import FIRST_POSITION, NumberedRecord
+from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.identity import encrypt_secret
 from fileflux.metadata.ports import MetadataReader
 from fileflux.metadata.sequencer import STREAM
@@ -25,6 +25,7 @@ from fileflux.webhooks.egress import EgressRefused, parse_url
 from fileflux.webhooks.filters import UnknownEvent, check_event_names, wants
 from fileflux.webhooks.intake import told
 from fileflux.webhooks.messages import TEST_POSITION, to_queue
+from fileflux.webhooks.positions import PositionInvalid, range_from
 from fileflux.webhooks.rendering import FORMATS, render, render_test
 from fileflux.webhooks.signing import ROTATION_S, new_secret
 
@@ -282,12 +283,10 @@ class Webhooks:
         }
 
     async def _range(self, start: str) -> tuple[int, int]:
-        end = (await self._reader.audit_head(STREAM)).next_position
-        if start == "beginning":
-            return FIRST_POSITION, end
-        if start.isascii() and start.isdigit():
-            return min(max(FIRST_POSITION, int(start)), end), end
-        return await position_at(self._reader, _micros(start)), end
+        try:
+            return await range_from(self._reader, start)
+        except PositionInvalid as error:
+            raise Refused(str(error)) from None
 
     async def _find(self, name: str) -> Subscription:
         """By its id, or the beginning of it if that is one's alone."""
@@ -385,14 +384,3 @@ def _moment(at_us: int) -> str:
     """Return a time to the microsecond, as stamps are."""
     moment = _EPOCH + timedelta(microseconds=at_us)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _micros(text: str) -> int:
-    """ISO 8601; without a zone it is UTC."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Refused(f"{text} is neither `beginning`, a position nor a time") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
