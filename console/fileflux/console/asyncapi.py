@@ -23,11 +23,15 @@ from fileflux.events.wire_table import fields_table
 from fileflux.ingest.access_schema import access_headers
 from fileflux.metadata.audit_schema import audit_headers
 from fileflux.webhooks.messages import ATTEMPT_HEADER, REPLAY_HEADER
+from fileflux.webhooks.rendering import STRUCTURED_TYPE
+from fileflux.webhooks.routes.messages import EVENT_ID_HEADER
 
 Json = dict[str, Any]
 SCHEMA_FORMAT: Final = "application/schema+json;version=draft-2020-12"
 _BINDING: Final = "0.5.0"
 _MSGPACK: Final = "application/vnd.fileflux.events+msgpack"
+_ATTRIBUTES: Final = ("specversion", "id", "source", "type", "time")
+_ATTRIBUTES_BESIDE: Final = ("subject", "sequence")
 _DESCRIPTION: Final = """\
 What an installation of FileFlux tells others. The audit stream has every change, numbered without \
 gaps; accesses are recorded for the buckets that ask; owners of buckets follow their own events \
@@ -42,7 +46,12 @@ def render() -> str:
 
 def asyncapi() -> Json:
     """Return the whole document."""
-    channels = {**_public_topics(), **_http_channels(), **_internal_topics()}
+    channels = {
+        **_public_topics(),
+        **_http_channels(),
+        **_route_channel(),
+        **_internal_topics(),
+    }
     return {
         "asyncapi": "3.0.0",
         "id": "urn:fileflux:events",
@@ -132,6 +141,21 @@ def _http_channels() -> Json:
     }
 
 
+def _route_channel() -> Json:
+    says = (
+        "Topics of tenants, which operators name (`fileflux route create`): what happens in a "
+        "bucket or in all of a user's. At least once, each key in one partition and in order; "
+        "format s3 has the payload of `s3-notification`. SQS and SNS are sent the same bodies."
+    )
+    channel = {
+        "address": None,
+        "description": says,
+        "servers": [{"$ref": "#/servers/kafka"}],
+        "messages": _messages(["routed-data", "routed-event"]),
+    }
+    return {"route": channel}
+
+
 def _internal_topics() -> Json:
     says = "Private to FileFlux: formats change with its versions, and no consumer is promised."
     return {
@@ -145,6 +169,7 @@ def _internal_topics() -> Json:
 
 def _public_messages() -> Json:
     bucket_key = {"type": "string", "description": "The bucket's id, 16 bytes."}
+    object_key = {"type": "string", "description": "`<bucket>/<key>`, as the key has it."}
     number_key = {"type": "string", "description": "`<stream>/<number>`, in ASCII."}
     return {
         "audit-record": _message("A change", audit_headers(), key=bucket_key, name="audit-record"),
@@ -160,7 +185,20 @@ def _public_messages() -> Json:
             "Format cloudevents-structured",
             _webhook_headers(),
             name="webhook-event",
-            content_type="application/cloudevents+json; charset=utf-8",
+            content_type=STRUCTURED_TYPE,
+        ),
+        "routed-data": _message(
+            "Format cloudevents",
+            record({**_routed_headers(), **_attributes("ce_")}, _replayed(_ATTRIBUTES_BESIDE)),
+            key=object_key,
+            name="routed-data",
+        ),
+        "routed-event": _message(
+            "Format cloudevents-structured",
+            record(_routed_headers(), _replayed(())),
+            key=object_key,
+            name="routed-event",
+            content_type=STRUCTURED_TYPE,
         ),
     }
 
@@ -196,12 +234,25 @@ def _webhook_headers() -> Schema:
 def _binary_headers() -> Schema:
     """CloudEvents' attributes, percent-encoded as its HTTP binding says."""
     made = _webhook_headers()
-    names = ("specversion", "id", "source", "type", "time")
-    attributes = {f"ce-{name}": text("") for name in names}
-    optional = {f"ce-{name}": text("") for name in ("subject", "sequence")}
+    attributes = _attributes("ce-")
+    optional = {f"ce-{name}": text("") for name in _ATTRIBUTES_BESIDE}
     made["properties"] |= {**attributes, **optional}
     made["required"] += list(attributes)
     return made
+
+
+def _routed_headers() -> dict[str, Schema]:
+    return {EVENT_ID_HEADER: text("The event's id: the same at every attempt, in every replay.")}
+
+
+def _attributes(prefix: str) -> dict[str, Schema]:
+    return {f"{prefix}{name}": text("") for name in _ATTRIBUTES}
+
+
+def _replayed(attributes: Sequence[str]) -> dict[str, Schema]:
+    """What a message may lack: CloudEvents' attributes in Kafka's headers, and the replay."""
+    replay = text("The replay that this is of; missing in what is told for the first time.")
+    return {**{f"ce_{name}": text("") for name in attributes}, REPLAY_HEADER: replay}
 
 
 def _internal_messages() -> Mapping[str, Json]:

@@ -10,7 +10,13 @@ from fileflux.core.json_schema import Schema
 from fileflux.events.wire_table import wire_table
 from fileflux.ingest.access_schema import access_record
 from fileflux.metadata.audit_schema import audit_line, audit_record, checkpoint, tenant_event
-from fileflux.webhooks.body_schema import s3_notification, webhook_data, webhook_event
+from fileflux.webhooks.body_schema import (
+    routed_data,
+    routed_event,
+    s3_notification,
+    webhook_data,
+    webhook_event,
+)
 
 SCHEMAS: Final[Mapping[str, Callable[[], Schema]]] = {
     "audit-record": audit_record,
@@ -21,6 +27,8 @@ SCHEMAS: Final[Mapping[str, Callable[[], Schema]]] = {
     "s3-notification": s3_notification,
     "webhook-data": webhook_data,
     "webhook-event": webhook_event,
+    "routed-data": routed_data,
+    "routed-event": routed_event,
 }
 
 

@@ -5,16 +5,23 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.model.route_rows import route
 from tests.model.schema_check import problems
 from tests.model.webhook_rows import audit_record, subscription
 
 from fileflux.webhooks.occurrence import occurrence_of
 from fileflux.webhooks.rendering import FORMATS, render, render_test
+from fileflux.webhooks.routes.messages import routed
 
 SCHEMA_OF = {
     "s3": "s3-notification",
     "cloudevents": "webhook-data",
     "cloudevents-structured": "webhook-event",
+}
+ROUTED_SCHEMA_OF = {
+    "s3": "s3-notification",
+    "cloudevents": "routed-data",
+    "cloudevents-structured": "routed-event",
 }
 FACTS = st.fixed_dictionaries(
     {"outcome": st.just("ok")},
@@ -42,6 +49,25 @@ def test_every_event_is_as_declared_in_every_format(
     for name in FORMATS:
         body = render(subscription(format=name), happened).body
         assert problems(SCHEMA_OF[name], body) == [], body
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    key=st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable()),
+    operation=st.sampled_from(["PutObject", "CopyObject", "DeleteObject"]),
+    facts=FACTS,
+)
+def test_every_event_of_a_route_is_as_declared_without_what_is_others(
+    key: str, operation: str, facts: dict[str, Any]
+) -> None:
+    record = audit_record(7, key.encode(), operation, **facts)
+    for form, schema in ROUTED_SCHEMA_OF.items():
+        made = routed(route(format=form), record)
+        assert made is not None
+        assert problems(schema, made.body) == [], made.body
+        told = json.loads(made.body)
+        told.get("data", told)["position"] = 7
+        assert form == "s3" or problems(schema, told), "the check can fail"
 
 
 def test_test_messages_are_as_declared() -> None:

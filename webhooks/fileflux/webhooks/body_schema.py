@@ -1,5 +1,6 @@
-"""The JSON Schemas of what webhooks send: what `rendering` writes. Pure."""
+"""The JSON Schemas of what webhooks and routes send: what `rendering` writes. Pure."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from fileflux.core.json_schema import (
@@ -21,6 +22,7 @@ from fileflux.metadata.facts_schema import BYTES, Members
 from fileflux.webhooks.occurrence import S3_NAMES
 from fileflux.webhooks.rendering import EVENT_SOURCE, TEST_TYPE
 
+_TYPES: Final = tuple(TYPE_PREFIX + EVENT_TYPES[operation] for operation in S3_NAMES)
 _STORED: Final[Members] = {"size": integer("The object's size.", BYTES)}
 
 
@@ -76,22 +78,36 @@ def webhook_data() -> Schema:
 
 def webhook_event() -> Schema:
     """Return the schema of a body of format `cloudevents-structured`: a whole CloudEvent."""
-    types = [TYPE_PREFIX + EVENT_TYPES[operation] for operation in S3_NAMES]
+    made = _event([*_TYPES, TEST_TYPE], _either_data())
+    return document("webhook-event", "A webhook's CloudEvent, structured", made, _data())
+
+
+def routed_data() -> Schema:
+    """Return the schema of what a route in format `cloudevents` writes as value."""
+    return document("routed-data", "What a route's CloudEvent tells", _change({}), {})
+
+
+def routed_event() -> Schema:
+    """Return the schema of what a route in format `cloudevents-structured` sends."""
+    made = _event(_TYPES, _change({}))
+    return document("routed-event", "A route's CloudEvent, structured", made, {})
+
+
+def _event(types: Sequence[str], data: Schema) -> Schema:
     required: Members = {
         "specversion": constant("1.0"),
         "id": text("The change's id, or the test's: one for ever, at every attempt."),
         "source": text("`/buckets/<name>`.", format="uri-reference"),
-        "type": known([*types, TEST_TYPE], "What happened."),
+        "type": known(types, "What happened."),
         "time": text("When it took effect."),
         "datacontenttype": constant("application/json"),
-        "data": _either_data(),
+        "data": data,
     }
     optional: Members = {
         "subject": text("The key; what is not UTF-8 is percent-encoded."),
         "sequence": padded("Place among the bucket's events."),
     }
-    made = record(required, optional)
-    return document("webhook-event", "A webhook's CloudEvent, structured", made, _data())
+    return record(required, optional)
 
 
 def _either_data() -> Schema:
@@ -99,6 +115,13 @@ def _either_data() -> Schema:
 
 
 def _data() -> dict[str, Schema]:
+    test = record({"bucket": text("The bucket's name.")}, says="A test: it tells of nothing.")
+    test["not"] = {"required": ["name"]}
+    return {"change": _change({"position": integer("Place in the audit stream.")}), "test": test}
+
+
+def _change(besides: Members) -> Schema:
+    """`besides`: what only some are told."""
     required: Members = {
         "name": known(S3_NAMES.values(), "What happened, by S3's name."),
         "bucket": text("The bucket's name."),
@@ -109,9 +132,6 @@ def _data() -> dict[str, Schema]:
         "source_address": text("Whence the request came."),
         "request_id": text("As the answer had it."),
         "sequence": integer("Place among the bucket's events."),
-        "position": integer("Place in the audit stream."),
+        **besides,
     }
-    test = record({"bucket": text("The bucket's name.")}, says="A test: it tells of nothing.")
-    test["not"] = {"required": ["name"]}
-    change = record(required, {**_STORED, "etag": text("Without quotes.")})
-    return {"change": change, "test": test}
+    return record(required, {**_STORED, "etag": text("Without quotes.")})
