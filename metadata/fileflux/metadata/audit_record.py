@@ -53,6 +53,9 @@ EVENT_TYPES: Final = {
     "SetNodeIntent": "node.intent_set",
     "DropContent": "content.dropped",
     SALVAGE: "salvage.recorded",
+    "RestoreVersion": "object.restored",
+    "CreateHold": "hold.created",
+    "ReleaseHold": "hold.released",
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME_US_MAX: Final = 253_402_300_799_000_000

@@ -19,6 +19,7 @@ from fileflux.metadata.rows import Row
 from fileflux.metadata.rows_codec import (
     async_row,
     bucket_row,
+    hold_row,
     holder_row,
     key_row,
     node_row,
@@ -41,6 +42,7 @@ _ROWS: Final[Mapping[str, Callable[[Any], Row]]] = {
     "access_keys": key_row,
     "nodes": node_row,
     "async_uploads": async_row,
+    "history_holds": hold_row,
 }
 _BEFORE_ALL: Final[Mapping[str, tuple[object, ...]]] = {
     **dict.fromkeys(_ROWS, (b"",)),
