@@ -94,6 +94,17 @@ def known_surroundings(data_dir: Path) -> Surroundings:
     return Surroundings(**found)
 
 
+def database_surroundings(data_dir: Path) -> Surroundings:
+    """The same for commands that need the database alone; raise NoSurroundings without it."""
+    found = known_surroundings(data_dir)
+    if not found.database_url:
+        raise NoSurroundings(
+            f"the database is unknown: start `fileflux dev --data-dir {data_dir}`, or set "
+            "DATABASE_URL"
+        )
+    return found
+
+
 @asynccontextmanager
 async def open_metadata(found: Surroundings) -> AsyncIterator[Metadata]:
     """Connections to the database, closed at the end."""

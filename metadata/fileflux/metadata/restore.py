@@ -14,11 +14,10 @@ from typing import Any, Final, Protocol
 from fileflux.core.changes import OK, Actor, Change, CreateBucket, Outcome, ReleaseHold
 from fileflux.core.clock import Clock
 from fileflux.core.errors import MetadataBusy
-from fileflux.core.failpoints import failpoint
 from fileflux.core.ids import BucketId, UploadId, new_id
 from fileflux.metadata.apply import apply, footprint
 from fileflux.metadata.apply_restore import CONTENT_GONE
-from fileflux.metadata.garbage_grace import kept_until_us
+from fileflux.metadata.hold_rules import kept_until_us
 from fileflux.metadata.ports import Database, MetadataReader, Transaction
 from fileflux.metadata.rebuild import Until
 from fileflux.metadata.record_sources import DatabaseRecords, RecordSource
@@ -75,7 +74,7 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Reports:
-    """Who hears what: each changed key's fate; how many of how many records were read, keys done."""
+    """Who hears what: each changed key's fate; how many of how many records read, keys done."""
 
     key: Callable[[KeyFate], None] = lambda fate: None
     read: Callable[[int, int], None] = lambda done, total: None
@@ -213,9 +212,7 @@ class Restore:
 
     async def _do(self, batch: Sequence[Step]) -> Sequence[Outcome]:
         changes = _changes(batch)
-        outcomes = await self._writer.submit_together(*changes) if changes else ()
-        failpoint("restore.after_batch")
-        return outcomes
+        return await self._writer.submit_together(*changes) if changes else ()
 
     async def _look(
         self, restored: Restored, batch: Sequence[Step], before: Sequence[Change]

@@ -407,8 +407,8 @@ class Writes:
     and removed by the same batch). `floors`: insert or replace. `garbage_taken`: rows to remove,
     since somebody references their chunks again; then `garbage`: insert, keyed by (bundle_id,
     dropped_by), what is left of those among them. `bundles_live`: bundles that this transaction
-    makes live, with their whole row (insert or update). `audit`: in order; they become one `audit_pending` block, see
-    `audit_record.pending_block`. `stamp`: of the transaction.
+    makes live, with their whole row (insert or update). `audit`: in order; they become one
+    `audit_pending` block, see `audit_record.pending_block`. `stamp`: of the transaction.
 
     `usage`: what the batch adds to each bucket's (objects, bytes). Not for this transaction: a
     counter row per bucket would make every two writers of a bucket conflict. The same numbers are

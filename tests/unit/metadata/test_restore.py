@@ -14,11 +14,12 @@ from fileflux.core.ids import UserId
 from fileflux.metadata.audit_record import decode_record, event_type
 from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.content_back import BYTES_GONE
-from fileflux.metadata.garbage_grace import GRACE_US, kept_until_us
+from fileflux.metadata.hold_rules import GRACE_US, kept_until_us
 from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.rebuild import StreamBroken, Until
 from fileflux.metadata.replay_batch import data_of
-from fileflux.metadata.restore import Restore, RestoreRefused, Wanted
+from fileflux.metadata.restore import Restore, Wanted
+from fileflux.metadata.restore_moment import RestoreRefused
 from fileflux.metadata.rows import HoldRow
 from fileflux.webhooks.occurrence import occurrence_of
 
