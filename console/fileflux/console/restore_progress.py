@@ -1,13 +1,12 @@
 """How far a restore is: bars on a terminal, a line now and then elsewhere; on standard error."""
 
-import time
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-PLAIN_EVERY_S: Final = 5.0
+from fileflux.console.plain_progress import PlainProgress
 
 
 class RestoreProgress:
@@ -23,7 +22,8 @@ class RestoreProgress:
         self._progress = Progress(*columns, console=out)
         self._reading = self._progress.add_task("records read", total=None)
         self._doing = self._progress.add_task("keys", total=None)
-        self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+        self._plain_reading = PlainProgress(out, "records read")
+        self._plain_doing = PlainProgress(out, "keys")
 
     def __enter__(self) -> Self:
         if self._progress.console.is_terminal:
@@ -40,14 +40,10 @@ class RestoreProgress:
 
     def read(self, done: int, total: int) -> None:
         self._progress.update(self._reading, completed=done, total=total)
-        self._say(f"  {done} of {total} records read")
+        if not self._progress.console.is_terminal:
+            self._plain_reading.show(done, total)
 
     def done(self, done: int, total: int) -> None:
         self._progress.update(self._doing, completed=done, total=total)
-        self._say(f"  {done} of {total} keys")
-
-    def _say(self, line: str) -> None:
-        now_s = time.monotonic()
-        if not self._progress.console.is_terminal and now_s >= self._next_line_s:
-            self._next_line_s = now_s + PLAIN_EVERY_S
-            self._progress.console.print(line)
+        if not self._progress.console.is_terminal:
+            self._plain_doing.show(done, total)

@@ -121,6 +121,13 @@ async def open_metadata(found: Surroundings) -> AsyncIterator[Metadata]:
         yield Metadata(everywhere, database, direct, archive, alone)
 
 
+def archive_of(metadata: Metadata) -> Archive:
+    """Return the archive; raise Invalid where the environment names none."""
+    if metadata.archive is None:
+        raise Invalid("there is no archive: set FILEFLUX_ARCHIVE_URL")
+    return metadata.archive
+
+
 def archive_settings(found: Surroundings) -> ArchiverSettings:
     """Return where the environment says that the archive is; raise Invalid."""
     try:

@@ -96,7 +96,7 @@ def decode_line(line: bytes) -> NumberedRecord:
 
 def decode_segment(raw: bytes) -> Segment:
     """Return a segment; raise EventInvalid unless it is whole, unchanged and of our version."""
-    head, _, body = _unpacked(raw).partition(b"\n")
+    head, _, body = unpacked(raw).partition(b"\n")
     try:
         header = orjson.loads(head)
         if (header["format"], header["version"]) != (FORMAT, VERSION):
@@ -124,7 +124,8 @@ def _check_digest(header: dict[str, Any], body: bytes) -> None:
         raise EventInvalid("the segment's records have another digest than its header says")
 
 
-def _unpacked(raw: bytes) -> bytes:
+def unpacked(raw: bytes) -> bytes:
+    """Return what gzip packed, SEGMENT_BYTES_MAX at most; raise EventInvalid."""
     unpacking = zlib.decompressobj(wbits=31)
     try:
         data = unpacking.decompress(raw, SEGMENT_BYTES_MAX)

@@ -775,6 +775,40 @@ SELECT hold_id, kind, reason, from_position, from_us, until_us, created_us, row_
 FROM history_holds WHERE hold_id > $1::BYTEA
 ORDER BY hold_id LIMIT $2::INT8;
 
+-- page_pending_blocks --
+-- The transactions that wait for their numbers: for snapshots.
+SELECT block_id, payload FROM audit_pending;
+
+-- page_floors --
+-- Floors in the order of their keys, behind one: for snapshots.
+SELECT table_name, key, stamp
+FROM floors WHERE (table_name, key) > ($1::TEXT, $2::BYTEA)
+ORDER BY table_name, key LIMIT $3::INT8;
+
+-- page_usage --
+-- What buckets held behind the last number, behind one: for snapshots.
+SELECT bucket_id, objects, bytes
+FROM usage WHERE bucket_id > $1::BYTEA
+ORDER BY bucket_id LIMIT $2::INT8;
+
+-- page_sequences --
+-- The streams' next sequences, behind one: for snapshots.
+SELECT bucket_id, next_sequence
+FROM bucket_sequences WHERE bucket_id > $1::BYTEA
+ORDER BY bucket_id LIMIT $2::INT8;
+
+-- page_bundles --
+-- Bundles, behind one: for snapshots.
+SELECT bundle_id, size_class, state, wanted, size, crc, at_us
+FROM bundles WHERE bundle_id > $1::BYTEA
+ORDER BY bundle_id LIMIT $2::INT8;
+
+-- page_replicas --
+-- Which nodes confirmed which bundles, behind one: for snapshots.
+SELECT bundle_id, node_id, epoch, size, crc
+FROM replicas WHERE (bundle_id, node_id) > ($1::BYTEA, $2::TEXT)
+ORDER BY bundle_id, node_id LIMIT $3::INT8;
+
 -- schema_versions --
 -- Which migrations this database has.
 SELECT version, name FROM schema_migrations ORDER BY version;
