@@ -89,6 +89,22 @@ def snapshot_option(text: str) -> Begin:
     return Begin(snapshot=True, position=int(text))
 
 
+NodeOption = Annotated[
+    list[str] | None,
+    typer.Option("--node", help="ID=URL of a storage node; otherwise those of the map."),
+]
+OnlyNodesOption = Annotated[
+    bool,
+    typer.Option("--only-nodes", help="Replay nothing: ask nodes again, of a database in use."),
+]
+SnapshotOption = Annotated[
+    str,
+    typer.Option(
+        "--snapshot", help="Begin with a snapshot of the archive: `newest`, or its position."
+    ),
+]
+
+
 def rebuild(
     into: Annotated[
         str, typer.Option("--into", help="postgresql:// address of an empty database.")
@@ -102,23 +118,12 @@ def rebuild(
     until: Annotated[
         str, typer.Option("--until", help="Stop behind a position, or before what is later.")
     ] = "",
-    snapshot: Annotated[
-        str,
-        typer.Option(
-            "--snapshot", help="Begin with a snapshot of the archive: `newest`, or its position."
-        ),
-    ] = "",
-    node: Annotated[
-        list[str] | None,
-        typer.Option("--node", help="ID=URL of a storage node; otherwise those of the map."),
-    ] = None,
+    snapshot: SnapshotOption = "",
+    node: NodeOption = None,
     no_nodes: Annotated[
         bool, typer.Option("--no-nodes", help="Ask no node for its inventory.")
     ] = False,
-    only_nodes: Annotated[
-        bool,
-        typer.Option("--only-nodes", help="Replay nothing: ask nodes again, of a database in use."),
-    ] = False,
+    only_nodes: OnlyNodesOption = False,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
@@ -144,10 +149,7 @@ def rebuild(
 
     Example: fileflux rebuild --into postgresql://db/new --snapshot newest
     """
-    if from_file and from_database:
-        raise typer.BadParameter("--from-file and --from-database exclude each other")
-    if from_file and not from_file.is_file():
-        raise typer.BadParameter(f"there is no file {from_file}")
+    _check_sources(from_file, from_database)
     if only_nodes and (no_nodes or from_file or from_database or until or snapshot):
         raise typer.BadParameter("--only-nodes goes with --into and --node alone")
     wanted = until_option(until) if until else EVERYTHING
@@ -171,6 +173,13 @@ def rebuild(
         )
 
     end_with(work, interrupted=ON_AGAIN)
+
+
+def _check_sources(from_file: Path | None, from_database: str) -> None:
+    if from_file and from_database:
+        raise typer.BadParameter("--from-file and --from-database exclude each other")
+    if from_file and not from_file.is_file():
+        raise typer.BadParameter(f"there is no file {from_file}")
 
 
 async def _rebuild(
