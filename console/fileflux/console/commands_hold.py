@@ -55,8 +55,8 @@ def create(
 
     Example: fileflux hold create --reason "case 17" --days 30 --from 2026-03-01T00:00:00Z --json
     """
-    if not 0 < len(reason) <= REASON_SIZE_MAX:
-        raise typer.BadParameter(f"a reason has 1 to {REASON_SIZE_MAX} characters")
+    if not 0 < len(reason) <= REASON_SIZE_MAX or not reason.isprintable():
+        raise typer.BadParameter(f"a reason has 1 to {REASON_SIZE_MAX} characters, all printable")
     moment = until_option(start) if start else EVERYTHING
     _run(data_dir, as_json, lambda metadata: _create(metadata, reason, days, moment))
 

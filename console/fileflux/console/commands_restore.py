@@ -1,6 +1,7 @@
 """`fileflux restore`: a bucket, or the keys under a prefix, as they were."""
 
 import json
+import os
 import random
 from dataclasses import replace
 from typing import Annotated, Any, Final
@@ -68,9 +69,11 @@ def restore(
     """
     moment = until_option(as_of)
     bucket, _, prefix = place.partition("/")
-    if not bucket:
+    if not bucket or not bucket.isascii():
         raise typer.BadParameter(f"{place!r} names no bucket: photos, or photos/2026/")
-    wanted = Wanted(bucket, moment, prefix.encode(), deletes_newer=delete_newer, dry_run=dry_run)
+    wanted = Wanted(
+        bucket, moment, os.fsencode(prefix), deletes_newer=delete_newer, dry_run=dry_run
+    )
     tell = _tell_json if as_json else _tell_line
 
     async def work() -> int:

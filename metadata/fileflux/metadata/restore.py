@@ -205,7 +205,13 @@ class Restore:
     async def _steps(self, keys: Sequence[bytes], past: Past, target: Target) -> list[Step]:
         found = await self._reader.find_objects([(target.bucket, key) for key in keys])
         steps = (
-            step_for(key, past.objects.get(key), one.current(), past.contents, target=target)
+            step_for(
+                past.objects.get(key),
+                one.current(),
+                past.contents,
+                changed_us=past.changed[key],
+                target=target,
+            )
             for key, one in zip(keys, found, strict=True)
         )
         return [step for step in steps if step is not None]
@@ -262,7 +268,8 @@ async def _again() -> None:
 
 
 def _name_of(wanted: Wanted) -> str:
-    return f"restore {wanted.bucket}/{wanted.prefix.decode(errors='backslashreplace')}"
+    prefix = wanted.prefix.decode(errors="backslashreplace").encode("unicode_escape").decode()
+    return f"restore {wanted.bucket}/{prefix}"
 
 
 def _checked(wanted: Wanted, past: Past, found: BucketRow | None) -> BucketRow:
@@ -295,6 +302,6 @@ def _fate_of(planned: KeyFate, outcome: Outcome) -> KeyFate:
     if outcome.status == OK:
         return planned
     if outcome.status == "PreconditionFailed":
-        return planned.but("skipped", "it was written while the restore ran")
+        return planned.but("skipped", "it was written or deleted while the restore ran")
     is_gone = outcome.status == CONTENT_GONE
     return planned.but("impossible", outcome.detail if is_gone else outcome.status)

@@ -6,7 +6,7 @@ each level. So memory grows with the keys that changed and not with the bucket. 
 verified over everything that is read: a changed record must not bring back other people's bytes.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,11 +37,12 @@ CONTENT_MARKS: Final = (b'"table":"parts"', b'"table":"holders"')
 class Past:
     """`bucket`: None if there was none of that name. `objects`: what the changed keys were.
 
-    `changed`: every key that a record behind the position names. `last_stamp`: the largest seen.
+    `changed`: every key that a record behind the position names, with the stamp of the last one.
+    `last_stamp`: the largest of them.
     """
 
     bucket: BucketRow | None
-    changed: frozenset[bytes]
+    changed: Mapping[bytes, int]
     objects: Mapping[bytes, ObjectRow]
     contents: Mapping[UploadId, PastContent]
     last_stamp: int
@@ -66,7 +67,6 @@ class BucketHistory:
         self._prefix = prefix
         self._report = report
         self._hash_at_position = head.chain_hash
-        self._last_stamp = 0
 
     async def at(self, position: int) -> Past:
         """Return what the bucket was behind `position`; raise StreamBroken, and as reading does."""
@@ -79,24 +79,27 @@ class BucketHistory:
             if bucket_id == wanted
         }
         contents = await self._contents(position, objects.values())
-        keys = frozenset(bytes_from_json(key) for _, key in changed)
-        return Past(bucket, keys, objects, contents, self._last_stamp)
+        stamps: dict[bytes, int] = {}
+        for (_, raw), stamp in changed.items():
+            key = bytes_from_json(raw)
+            stamps[key] = max(stamp, stamps.get(key, 0))
+        return Past(bucket, stamps, objects, contents, max(stamps.values(), default=0))
 
-    async def _changed_behind(self, position: int) -> set[RawKey]:
-        changed: set[RawKey] = set()
+    async def _changed_behind(self, position: int) -> dict[RawKey, int]:
+        """Return the keys that changed, with the stamp of the last change."""
+        changed: dict[RawKey, int] = {}
         last = self._head.next_position - 1
         async for record in self._verified(position + 1, last, ends_with=self._head.chain_hash):
             data = self._data_if_named(record)
             if data is None:
                 continue
-            self._last_stamp = max(self._last_stamp, data["stamp"])
             for table, key, _ in _effects(data):
                 if table == "objects" and key[0] == data["bucket_id"] and self._is_within(key[1]):
-                    changed.add((key[0], key[1]))
+                    changed[(key[0], key[1])] = data["stamp"]
         return changed
 
     async def _read_rows(
-        self, position: int, wanted: set[RawKey]
+        self, position: int, wanted: Collection[RawKey]
     ) -> tuple[BucketRow | None, dict[RawKey, bytes]]:
         """Return the bucket's row and the last rows of the keys wanted, as stored JSON."""
         bucket: Json | None = None

@@ -22,6 +22,7 @@ RECORD_BYTES_MAX: Final = 8 << 20
 """Of one restored version's audit record, estimated: half of what the audit topic takes."""
 BATCH_BYTES_MAX: Final = 1 << 20
 BATCH_KEYS_MAX: Final = 100
+SINCE: Final = "it was written or deleted after the restore began"
 _ROW_BYTES: Final = 1_000
 _CHUNK_BYTES: Final = 38
 """28 bytes of a manifest, as base64."""
@@ -71,20 +72,24 @@ class Step:
 
 
 def step_for(
-    key: bytes,
     past: ObjectRow | None,
     now: ObjectRow | None,
     contents: Mapping[UploadId, PastContent],
     *,
+    changed_us: int,
     target: Target,
 ) -> Step | None:
-    """Return what is to be done with a key, None if it neither was nor is."""
+    """Return what is to be done with a key, None if it neither was nor is.
+
+    `changed_us`: the stamp of its last change, as far as the stream tells; of a key that is not
+    there that of its deletion.
+    """
     if past is None:
         return None if now is None else _newer(now, target)
     if now is not None and is_same(past, now):
         return Step(_fate(past, "unchanged"))
-    if now is not None and now.stamp > target.began_us:
-        return Step(_fate(past, "skipped", "it was written after the restore began"))
+    if (changed_us if now is None else now.stamp) > target.began_us:
+        return Step(_fate(past, "skipped", SINCE))
     needed = _needed(past, contents)
     parts = sum(len(content.parts) for content in needed)
     weight = _weight(needed)
@@ -118,7 +123,7 @@ def batches(steps: Sequence[Step]) -> Iterator[list[Step]]:
 
 def _newer(now: ObjectRow, target: Target) -> Step:
     if now.stamp > target.began_us:
-        return Step(_fate(now, "skipped", "it was written after the restore began"))
+        return Step(_fate(now, "skipped", SINCE))
     if not target.deletes_newer:
         return Step(_fate(now, "kept"))
     change = DeleteNewer(

@@ -30,6 +30,7 @@ VERSION: Final = 1
 LEVEL: Final = 3
 TYPES: Final[Mapping[str, type[Any]]] = {**ROW_TYPES, **DERIVED_TYPES}
 _NAME: Final = re.compile(r"[\w.-]+/snapshots/at-(\d{20})-[0-9a-f]+\.json")
+_PART_NAME: Final = re.compile(r"[\w.-]+/snapshot-parts/at-\d{20}-[0-9a-f]+-\d{6}\.jsonl\.gz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,8 @@ def decode_manifest(raw: bytes) -> Manifest:
         found = _manifest_of(orjson.loads(body))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EventInvalid(f"not a snapshot's manifest: {error!r}") from error
+    if not all(_PART_NAME.fullmatch(part.name) for part in found.parts):
+        raise EventInvalid("the snapshot names parts that are none")
     if found.last.position != found.position:
         raise EventInvalid("the snapshot's last record is another one than its position says")
     return found

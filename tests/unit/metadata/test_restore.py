@@ -205,14 +205,15 @@ async def test_an_interrupted_restore_goes_on_and_leaves_what_was_written_since_
     with pytest.raises(Interrupted):
         await world.back()
     assert [hold.kind for hold in await world.reader.holds()] == ["restore"]
-    await world.put(b"y")
+    await world.put(b"y", b"x/b")
+    await world.delete(b"x/b")
 
     world.writer = plain
     await world.back()
-    assert world.kinds() == {b"x/a": "create", b"x/b": "create", b"y": "skipped"}
+    assert world.kinds() == {b"x/a": "create", b"x/b": "skipped", b"y": "skipped"}
     assert not await world.reader.holds()
     await world.back()  # Another restore: it began after that.
-    assert world.kinds()[b"y"] == "replace"
+    assert world.kinds() == {b"x/a": "unchanged", b"x/b": "create", b"y": "replace"}
 
 
 async def test_a_changed_record_restores_nothing() -> None:

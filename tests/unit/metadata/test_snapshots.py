@@ -22,7 +22,7 @@ from fileflux.metadata.rebuild_target import RebuildRefused, RebuildTarget, refu
 from fileflux.metadata.rows import BundleRow, ReplicaRow
 from fileflux.metadata.sequencer import STREAM
 from fileflux.metadata.snapshot import MemorySnapshot
-from fileflux.metadata.snapshot_format import decode_manifest
+from fileflux.metadata.snapshot_format import Part, decode_manifest, encode_manifest
 from fileflux.metadata.snapshot_load import SnapshotInvalid, SnapshotLoader, choose, list_snapshots
 from fileflux.metadata.snapshot_write import SnapshotRefused
 
@@ -209,3 +209,14 @@ async def test_the_list_says_of_each_snapshot_what_is_wrong_with_it() -> None:
         await choose(world.archive, late.position, EVERYTHING)
     with pytest.raises(EventInvalid, match="manifest was changed"):
         decode_manifest(world.archive.objects[early.name].replace(b"objects", b"objectz"))
+
+
+async def test_a_manifest_cannot_name_another_file() -> None:
+    """It comes from outside: a part is read by its name."""
+    world = SnapshotWorld()
+    await world.storm(9, 10)
+    taken = await world.take()
+    fields = {name: getattr(taken, name) for name in taken.__dataclass_fields__}
+    parts = (Part("main/snapshot-parts/../../secret.jsonl.gz", "00", 1),)
+    with pytest.raises(EventInvalid, match="parts that are none"):
+        decode_manifest(encode_manifest(type(taken)(**{**fields, "parts": parts})))
