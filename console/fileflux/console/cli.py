@@ -18,8 +18,8 @@ from fileflux.console.commands_destination import app as destination_app
 from fileflux.console.commands_history import diff, digest
 from fileflux.console.commands_hold import app as hold_app
 from fileflux.console.commands_rebuild import rebuild
-from fileflux.console.commands_salvage import salvage
 from fileflux.console.commands_restore import restore
+from fileflux.console.commands_salvage import salvage
 from fileflux.console.commands_snapshot import app as snapshot_app
 from fileflux.console.commands_webhook import app as webhook_app
 

@@ -11,6 +11,7 @@ from tests.model.restore_world import RestoreWorld, garbage, living, picture
 
 from fileflux.core.changes import Change, CreateBucket, CreateHold, Outcome
 from fileflux.core.ids import UserId
+from fileflux.core.model import Manifest
 from fileflux.metadata.audit_record import decode_record, event_type
 from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.content_back import BYTES_GONE
@@ -123,6 +124,35 @@ async def test_two_that_shared_their_content_share_it_again() -> None:
     assert chunk not in garbage(world.database)
     await world.delete(b"copy")
     assert chunk in garbage(world.database)
+
+
+async def test_copies_of_copies_come_back_with_what_they_were_copied_from() -> None:
+    """`outer` copied a part of `inner`, which copied one of `y`: all three were dropped."""
+    world = await photos()
+    chunks = {}
+    for source, name in ((b"y", b"inner"), (b"inner", b"outer")):
+        row = world.database.tables.get("objects", (world.bucket.bucket_id, source))
+        upload = world.maker.create_multipart(world.bucket, name)
+        slices = Manifest(tuple((picture(world.database, "photos") or {})[source][-1]))
+        copied = world.maker.copy_part(upload, 1, row, slices, size=6 << 20)
+        own = world.maker.part(upload, 2)
+        await world.do(upload, copied, own, world.maker.complete(upload, [copied, own]))
+        chunks[name] = {(c.bundle_id, c.number) for c in own.manifest.chunks}
+    chunks[b"y"] = {(c.bundle_id, c.number) for c in slices.chunks} - chunks[b"inner"]
+    before = picture(world.database, "photos")
+    world.then = len(await world.records())
+    await world.delete(b"y", b"inner", b"outer")
+    assert set.union(*chunks.values()) <= garbage(world.database)
+
+    await world.back(prefix=b"outer")
+    assert world.kinds() == {b"outer": "create"}
+    assert not set.union(*chunks.values()) & garbage(world.database)
+    await world.back()
+    assert picture(world.database, "photos") == before
+    await world.delete(b"y", b"inner")
+    assert not set.union(*chunks.values()) & garbage(world.database), "outer still needs them"
+    await world.delete(b"outer")
+    assert set.union(*chunks.values()) <= garbage(world.database)
 
 
 async def test_a_deleted_bucket_is_made_again_with_its_owner_class_and_configuration() -> None:
