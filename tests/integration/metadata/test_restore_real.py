@@ -1,7 +1,6 @@
 """A restore on PostgreSQL among people who write: their writes stay, and what is needed stays."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +11,6 @@ from tests.model.rebuild_world import GivenRecords, number, rebuild, records_of,
 from tests.model.restore_world import living
 
 from fileflux.core.clock import SystemClock
-from fileflux.core.errors import LaneLost
 from fileflux.metadata.digest import differences
 from fileflux.metadata.direct import DirectWriter
 from fileflux.metadata.memory import MemoryDatabase
@@ -30,16 +28,19 @@ KEYS = [b"k%02d" % n for n in range(60)]
 async def numbering(database: PostgresDatabase, reader: PostgresReader) -> AsyncIterator[None]:
     """Do the sequencer's work as long as the block runs."""
 
-    async def forever() -> None:
-        while True:
-            with contextlib.suppress(LaneLost):
-                await number(database, reader)
+    ended = asyncio.Event()
+
+    async def until_it_ends() -> None:
+        while not ended.is_set():
+            await number(database, reader)
             await asyncio.sleep(0.01)
 
-    task = asyncio.create_task(forever())
-    yield
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    task = asyncio.create_task(until_it_ends())
+    try:
+        yield
+    finally:
+        ended.set()
+        await task
     await number(database, reader)
 
 
