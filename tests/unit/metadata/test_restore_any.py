@@ -21,7 +21,7 @@ async def stormy(seed: int, *, count: int = 60) -> RestoreWorld:
     return world
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 1 << 32), cut=st.floats(0, 1))
 async def test_a_restored_bucket_is_what_it_was_at_any_earlier_position(
     seed: int, cut: float
@@ -50,7 +50,7 @@ async def test_a_restored_bucket_is_what_it_was_at_any_earlier_position(
         assert not garbage(world.database) & living(world.database)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 1 << 32))
 async def test_a_second_restore_changes_nothing_and_a_dry_run_says_what_the_first_does(
     seed: int,
@@ -75,7 +75,7 @@ async def test_a_second_restore_changes_nothing_and_a_dry_run_says_what_the_firs
     assert not await world.reader.holds()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 1 << 32))
 async def test_a_history_with_restores_rebuilds_to_the_same_rows_and_digest(seed: int) -> None:
     """I9, with restores of restores: the stream alone tells what came back."""

@@ -33,7 +33,7 @@ async def made(world: SnapshotWorld, **options: Any) -> MemoryDatabase:
     return database
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 1 << 32), batch=st.integers(1, 40))
 async def test_a_snapshot_and_the_rest_are_the_same_as_all_records(seed: int, batch: int) -> None:
     world = SnapshotWorld()
@@ -54,7 +54,7 @@ async def test_a_snapshot_and_the_rest_are_the_same_as_all_records(seed: int, ba
     assert found.record_count == theirs.head.next_position - 1
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 1 << 32), batch=st.integers(1, 40))
 async def test_rows_that_were_ahead_of_their_numbers_are_overtaken_by_the_replay(
     seed: int, batch: int
