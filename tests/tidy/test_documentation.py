@@ -22,6 +22,7 @@ OPTION: Final = re.compile(r"(?<!\S)(--[a-z-]+)")
 HOLDERS: Final = {
     *("admin", "archive", "audit", "user", "key", "bucket", "node", "webhook", "destination"),
     "route",
+    *("hold", "snapshot"),
 }
 NAMED: Final = re.compile(
     r"\b((?:FILEFLUX|KAFKA)_[A-Z0-9_]*[A-Z0-9]|(?:fileflux|zfs_pool)_[a-z_]*[a-z])\b(?![*(/])"

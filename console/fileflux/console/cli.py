@@ -16,9 +16,12 @@ from fileflux.console.commands_audit import app as audit_app
 from fileflux.console.commands_audit import trace
 from fileflux.console.commands_destination import app as destination_app
 from fileflux.console.commands_history import diff, digest
+from fileflux.console.commands_hold import app as hold_app
 from fileflux.console.commands_rebuild import rebuild
+from fileflux.console.commands_restore import restore
 from fileflux.console.commands_route import app as route_app
 from fileflux.console.commands_salvage import salvage
+from fileflux.console.commands_snapshot import app as snapshot_app
 from fileflux.console.commands_webhook import app as webhook_app
 
 app = typer.Typer(
@@ -48,6 +51,9 @@ app.command("rebuild", epilog=EXIT_CODES)(rebuild)
 app.command("salvage", epilog=EXIT_CODES)(salvage)
 app.command("digest", epilog=EXIT_CODES)(digest)
 app.command("diff", epilog=EXIT_CODES)(diff)
+app.command("restore", epilog=EXIT_CODES)(restore)
+app.add_typer(hold_app, name="hold")
+app.add_typer(snapshot_app, name="snapshot")
 
 
 def main() -> None:

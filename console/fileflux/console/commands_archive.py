@@ -13,17 +13,17 @@ import typer
 
 from fileflux.console.command_help import DEFAULT_DATA_DIR, EXIT_CODES, AsJson, DataDir
 from fileflux.console.wiring import (
-    Metadata,
     NoSurroundings,
     Surroundings,
+    archive_of,
     archive_settings,
     find_surroundings,
     open_broker,
     open_metadata,
 )
 from fileflux.core.clock import SystemClock
-from fileflux.core.errors import FileFluxError, Invalid
-from fileflux.metadata.archive import SEGMENTS, Archive, Span, span_of
+from fileflux.core.errors import FileFluxError
+from fileflux.metadata.archive import SEGMENTS, Span, span_of
 from fileflux.metadata.archiver import Archiver
 from fileflux.metadata.ports import ArchiveHead
 from fileflux.metadata.sequencer import STREAM
@@ -113,7 +113,7 @@ async def _archived_once(found: Surroundings, *, again: bool) -> ArchiveHead:
             database=metadata.database,
             reader=reader,
             source=await broker.lookup(),
-            archive=_archive_of(metadata),
+            archive=archive_of(metadata),
             clock=SystemClock(),
             stream=STREAM,
             after_s=0.0,
@@ -128,18 +128,12 @@ async def _archived_once(found: Surroundings, *, again: bool) -> ArchiveHead:
 
 async def _listed(data_dir: Path) -> tuple[list[tuple[str, Span]], ArchiveHead]:
     async with open_metadata(find_surroundings(data_dir)) as metadata:
-        archive, found = _archive_of(metadata), list[tuple[str, Span]]()
+        archive, found = archive_of(metadata), list[tuple[str, Span]]()
         prefix, after = f"{STREAM}/{SEGMENTS}/", ""
         while names := await archive.names(prefix, after=after, limit=PAGE):
             found += [(name, span) for name in names if (span := span_of(name)) is not None]
             after = names[-1]
         return found, await metadata.reader.archive_head(STREAM)
-
-
-def _archive_of(metadata: Metadata) -> Archive:
-    if metadata.archive is None:
-        raise Invalid("there is no archive: set FILEFLUX_ARCHIVE_URL")
-    return metadata.archive
 
 
 def _answered(work: Coroutine[Any, Any, Any]) -> Any:

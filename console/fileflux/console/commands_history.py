@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from fileflux.console.command_help import DEFAULT_DATA_DIR, AsJson, DataDir
 from fileflux.console.commands_rebuild import until_option
 from fileflux.console.ending import end_with
+from fileflux.console.times import time_text
 from fileflux.console.upload_story import printable
 from fileflux.console.wiring import (
     NoSurroundings,
@@ -26,7 +26,6 @@ from fileflux.metadata.rebuild import EVERYTHING
 from fileflux.metadata.snapshot import Snapshot
 
 MARKS: Final = {"added": "+", "replaced": "~", "deleted": "-"}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def digest(
@@ -181,7 +180,7 @@ def _change_as_json(one: KeyChange) -> dict[str, Any]:
         "etag": one.etag or None,
         "version": one.version or None,
         "position": one.position,
-        "time": _time(one.at_us),
+        "time": time_text(one.at_us),
         "operation": one.operation,
         "user": one.user_name,
     }
@@ -191,13 +190,9 @@ def _change_line(one: KeyChange) -> str:
     sizes = " → ".join("·" if s is None else str(s) for s in (one.size_before, one.size_after))
     key = one.key.decode(errors="backslashreplace")
     return (
-        f"{MARKS[one.kind]} {_time(one.at_us)} {one.position:>8} {sizes:<24} "
+        f"{MARKS[one.kind]} {time_text(one.at_us)} {one.position:>8} {sizes:<24} "
         f"{one.etag or '·':<36} {printable(f'{one.user_name} {key}')}"
     )
-
-
-def _time(at_us: int) -> str:
-    return (_EPOCH + timedelta(microseconds=at_us)).isoformat().replace("+00:00", "Z")
 
 
 def _summary(found: list[KeyChange]) -> str:

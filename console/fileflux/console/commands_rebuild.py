@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -13,18 +14,23 @@ from rich.console import Console
 
 from fileflux.console.command_help import DEFAULT_DATA_DIR, AsJson, DataDir
 from fileflux.console.ending import end_with
+from fileflux.console.plain_progress import PlainProgress
 from fileflux.console.rebuild_progress import RebuildProgress
 from fileflux.console.wiring import (
+    Metadata,
     NoSurroundings,
     Surroundings,
+    archive_settings,
     known_surroundings,
     open_broker,
     open_metadata,
 )
 from fileflux.core.clock import SystemClock
+from fileflux.core.errors import Invalid
 from fileflux.core.ids import NodeId
 from fileflux.core.node_client import NodeClient
 from fileflux.events.topics import AUDIT
+from fileflux.metadata.archive_open import open_archive
 from fileflux.metadata.migrate import is_used, migrate
 from fileflux.metadata.rebuild import (
     EVERYTHING,
@@ -42,9 +48,11 @@ from fileflux.metadata.record_sources import (
     TopicRecords,
 )
 from fileflux.metadata.refill import Refilled, refill
+from fileflux.metadata.snapshot_load import SnapshotLoader, choose
 from fileflux.placement.map_view import MapView
 
 MAP_TIMEOUT_S: Final = 15.0
+NEWEST: Final = "newest"
 ON_AGAIN: Final = "stopped; the same command goes on where it was"
 
 
@@ -64,6 +72,39 @@ def node_option(text: str) -> tuple[NodeId, str]:
     return NodeId(node_id), url
 
 
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """With a snapshot or with the first record. `position`: of the snapshot, None the newest."""
+
+    snapshot: bool = False
+    position: int | None = None
+
+
+def snapshot_option(text: str) -> Begin:
+    """Return what `--snapshot` says; a wrong one is a wrong argument."""
+    if text in ("", NEWEST):
+        return Begin(snapshot=bool(text))
+    if not (text.isascii() and text.isdigit()):
+        raise typer.BadParameter(f"{text!r} is neither `{NEWEST}` nor a position")
+    return Begin(snapshot=True, position=int(text))
+
+
+NodeOption = Annotated[
+    list[str] | None,
+    typer.Option("--node", help="ID=URL of a storage node; otherwise those of the map."),
+]
+OnlyNodesOption = Annotated[
+    bool,
+    typer.Option("--only-nodes", help="Replay nothing: ask nodes again, of a database in use."),
+]
+SnapshotOption = Annotated[
+    str,
+    typer.Option(
+        "--snapshot", help="Begin with a snapshot of the archive: `newest`, or its position."
+    ),
+]
+
+
 def rebuild(
     into: Annotated[
         str, typer.Option("--into", help="postgresql:// address of an empty database.")
@@ -77,17 +118,12 @@ def rebuild(
     until: Annotated[
         str, typer.Option("--until", help="Stop behind a position, or before what is later.")
     ] = "",
-    node: Annotated[
-        list[str] | None,
-        typer.Option("--node", help="ID=URL of a storage node; otherwise those of the map."),
-    ] = None,
+    snapshot: SnapshotOption = "",
+    node: NodeOption = None,
     no_nodes: Annotated[
         bool, typer.Option("--no-nodes", help="Ask no node for its inventory.")
     ] = False,
-    only_nodes: Annotated[
-        bool,
-        typer.Option("--only-nodes", help="Replay nothing: ask nodes again, of a database in use."),
-    ] = False,
+    only_nodes: OnlyNodesOption = False,
     as_json: AsJson = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
@@ -99,6 +135,10 @@ def rebuild(
     can apply again. Stopped or killed, the same command goes on where it was; until it has ended no
     service starts on the database.
 
+    --snapshot begins with rows that `fileflux snapshot create` left in the archive, and replays
+    what came later: the end is the same. Loading them cannot go on after it was stopped; what
+    follows can.
+
     --until makes a database of the past, to look at: no sequencer continues it on the same topic.
 
     Example: fileflux rebuild --into postgresql://fileflux@db/rebuilt
@@ -106,14 +146,14 @@ def rebuild(
     Example: fileflux rebuild --into postgresql://db/past --until 2026-03-01T12:00:00Z --no-nodes
 
     Example: fileflux rebuild --into postgresql://db/new --from-file audit.jsonl --json
+
+    Example: fileflux rebuild --into postgresql://db/new --snapshot newest
     """
-    if from_file and from_database:
-        raise typer.BadParameter("--from-file and --from-database exclude each other")
-    if from_file and not from_file.is_file():
-        raise typer.BadParameter(f"there is no file {from_file}")
-    if only_nodes and (no_nodes or from_file or from_database or until):
+    _check_sources(from_file, from_database)
+    if only_nodes and (no_nodes or from_file or from_database or until or snapshot):
         raise typer.BadParameter("--only-nodes goes with --into and --node alone")
     wanted = until_option(until) if until else EVERYTHING
+    begins = snapshot_option(snapshot)
     given = dict(node_option(one) for one in node or ())
     found = known_surroundings(data_dir)
 
@@ -126,12 +166,20 @@ def rebuild(
             from_file=from_file,
             from_database=from_database,
             until=wanted,
+            begins=begins,
             nodes=given,
             asks_nodes=not no_nodes,
             as_json=as_json,
         )
 
     end_with(work, interrupted=ON_AGAIN)
+
+
+def _check_sources(from_file: Path | None, from_database: str) -> None:
+    if from_file and from_database:
+        raise typer.BadParameter("--from-file and --from-database exclude each other")
+    if from_file and not from_file.is_file():
+        raise typer.BadParameter(f"there is no file {from_file}")
 
 
 async def _rebuild(
@@ -141,6 +189,7 @@ async def _rebuild(
     from_file: Path | None,
     from_database: str,
     until: Until,
+    begins: Begin,
     nodes: dict[NodeId, str],
     asks_nodes: bool,
     as_json: bool,
@@ -152,6 +201,8 @@ async def _rebuild(
         await migrate(into, rng=random.SystemRandom())
     async with open_metadata(_at(into)) as made:
         target = RebuildTarget(made.database, made.reader)
+        if begins.snapshot and not (await target.begin()).turn:
+            await _load(found, made, begins, until)
         with RebuildProgress(Console(stderr=True, highlight=False)) as bar:
             async with _source(found, from_file, from_database) as source:
                 run = Rebuild(source, target, clock=SystemClock(), until=until, report=bar.show)
@@ -163,6 +214,18 @@ async def _rebuild(
     tell = _as_json if as_json else _as_text
     typer.echo(tell(done, said, time.monotonic() - began_s))
     return int(any(one.problem for one in said))
+
+
+async def _load(found: Surroundings, made: Metadata, begins: Begin, until: Until) -> None:
+    """Put the snapshot that was asked for into the empty database."""
+    progress = PlainProgress(Console(stderr=True, highlight=False), "parts of the snapshot")
+    async with open_archive(archive_settings(found)) as archive:
+        if archive is None:
+            raise Invalid("there is no archive: set FILEFLUX_ARCHIVE_URL")
+        manifest = await choose(archive, begins.position, until)
+        loader = SnapshotLoader(archive, made.database, made.reader, report=progress.show)
+        await loader.load(manifest)
+    typer.echo(f"began with the snapshot at position {manifest.position}", err=True)
 
 
 async def _refill(

@@ -100,6 +100,17 @@ def known_surroundings(data_dir: Path) -> Surroundings:
     return Surroundings(**found)
 
 
+def database_surroundings(data_dir: Path) -> Surroundings:
+    """The same for commands that need the database alone; raise NoSurroundings without it."""
+    found = known_surroundings(data_dir)
+    if not found.database_url:
+        raise NoSurroundings(
+            f"the database is unknown: start `fileflux dev --data-dir {data_dir}`, or set "
+            "DATABASE_URL"
+        )
+    return found
+
+
 @asynccontextmanager
 async def open_metadata(found: Surroundings) -> AsyncIterator[Metadata]:
     """Connections to the database, closed at the end."""
@@ -114,6 +125,13 @@ async def open_metadata(found: Surroundings) -> AsyncIterator[Metadata]:
         blocks = None if archive is None else ArchivedBlocks(archive)
         everywhere, alone = PostgresReader(connections, blocks), PostgresReader(connections)
         yield Metadata(everywhere, database, direct, archive, alone)
+
+
+def archive_of(metadata: Metadata) -> Archive:
+    """Return the archive; raise Invalid where the environment names none."""
+    if metadata.archive is None:
+        raise Invalid("there is no archive: set FILEFLUX_ARCHIVE_URL")
+    return metadata.archive
 
 
 def archive_settings(found: Surroundings) -> ArchiverSettings:

@@ -262,6 +262,88 @@ class DropContent(Change):
     content_id: UploadId
 
 
+@dataclass(frozen=True, slots=True)
+class PastPart:
+    """A part of a completed multipart upload as it once was stored.
+
+    `content_id`: the part's own change, or (`shared`) the content that it was copied from.
+    """
+
+    part_number: int
+    size: int
+    etag: str
+    meta: ObjectMeta
+    manifest: Manifest
+    content_id: UploadId
+    modified_us: int
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PastContent:
+    """Content as it once was, whole, so that it can be brought back when it was dropped since."""
+
+    content_id: UploadId
+    manifest: Manifest
+    parts: tuple[PastPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreVersion(_InBucket):
+    """Make a past version of a key its newest one, while the bytes are still there.
+
+    `seen_version`: what the key had when this was planned (None: nothing); if it is another one by
+    now the outcome is `PreconditionFailed`. `contents`: the version's content and all that its
+    copied parts hold; the outcome is `ContentGone` if the nodes may have removed some of it.
+    `past_version` and `past_position` say what is restored, and as of where in the audit stream.
+    `after_stamp`: of the newest record that the plan knew; what comes back is newer than that.
+    """
+
+    key: bytes
+    size: int
+    etag: str
+    meta: ObjectMeta
+    storage_class: str
+    manifest: Manifest
+    content_id: UploadId
+    contents: tuple[PastContent, ...]
+    seen_version: UploadId | None
+    past_version: UploadId
+    past_position: int
+    after_stamp: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteNewer(_InBucket):
+    """Remove a key that did not exist at `past_position`, if it is still the version seen."""
+
+    key: bytes
+    seen_version: UploadId
+    past_position: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateHold(Change):
+    """Keep what history names from a moment on: audit records, and the bytes dropped since.
+
+    Again with the same `hold_id`: the hold lasts until another time. `kind`: who made it, an
+    operator or a restore. `until_us`: 30 days ahead at most. `from_us`: when the first of the
+    records that are kept took effect.
+    """
+
+    hold_id: UploadId
+    kind: str
+    reason: str
+    from_position: int
+    from_us: int
+    until_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseHold(Change):
+    hold_id: UploadId
+
+
 OK = "ok"
 
 

@@ -199,6 +199,8 @@ AUDIT_SIGNED_POSITION = Gauge("fileflux_audit_signed_position", "Position of the
 AUDIT_ARCHIVED_POSITION = Gauge("fileflux_audit_archived_position", "Last position archived.")
 AUDIT_KEPT_FROM = Gauge("fileflux_audit_kept_from", "First position that the database has.")
 ARCHIVE_SEGMENTS = Counter("fileflux_archive_segments", "Segments written to the archive.")
+# Holds keep audit records in the database, and bytes that nobody references (`fileflux hold list`).
+HISTORY_HOLDS = Gauge("fileflux_history_holds", "Holds that have not run out.")
 # Whether the last PUT, GET and DELETE through the whole pipeline came back, and how long it took.
 CANARY_OK = Gauge("fileflux_canary_ok", "1 when the last canary came back.")
 CANARY_SECONDS = Gauge("fileflux_canary_seconds", "Time of the last canary that came back.")

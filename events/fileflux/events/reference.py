@@ -10,7 +10,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fileflux.core.changes import Actor, CompletedPart, Outcome
+from fileflux.core.changes import Actor, CompletedPart, Outcome, PastContent, PastPart
 from fileflux.core.model import (
     Chunk,
     HopTimes,
@@ -39,7 +39,7 @@ stream is `fileflux.audit`; [schemas](schemas.md) say what is in it.
 
 PARTS = (
     *(SealedBundle, Manifest, Chunk, ObjectMeta, WriteConditions, HopTimes, Actor, CompletedPart),
-    *(Outcome, MappedNode, ReplicaSet, ClassSets),
+    *(Outcome, MappedNode, ReplicaSet, ClassSets, PastContent, PastPart),
 )
 
 

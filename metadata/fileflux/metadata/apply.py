@@ -18,17 +18,21 @@ from fileflux.core.changes import (
     CopyObject,
     CopyPart,
     CreateBucket,
+    CreateHold,
     CreateKey,
     CreateMultipart,
     CreateUser,
     DeleteBucket,
     DeleteKey,
+    DeleteNewer,
     DeleteObject,
     DeleteUser,
     DropContent,
     Outcome,
     PutObject,
     PutPart,
+    ReleaseHold,
+    RestoreVersion,
     SetKeyActive,
     SetNodeIntent,
     SetPassword,
@@ -37,8 +41,10 @@ from fileflux.core.ids import BucketId, UserId
 from fileflux.metadata import apply_accounts as accounts
 from fileflux.metadata import apply_buckets as buckets
 from fileflux.metadata import apply_complete as complete
+from fileflux.metadata import apply_holds as holds
 from fileflux.metadata import apply_multipart as multipart
 from fileflux.metadata import apply_objects as objects
+from fileflux.metadata import apply_restore as restore
 from fileflux.metadata.audit_facts import OPERATIONS, actor_facts, facts_of
 from fileflux.metadata.footprint import footprint
 from fileflux.metadata.overlay import Overlay
@@ -69,6 +75,10 @@ _DECISIONS: Final[Mapping[type[Change], Callable[[Overlay, Any], Outcome]]] = {
     SetKeyActive: accounts.set_key_active,
     DeleteKey: accounts.delete_key,
     SetNodeIntent: accounts.set_node_intent,
+    RestoreVersion: restore.restore_version,
+    DeleteNewer: restore.delete_newer,
+    CreateHold: holds.create_hold,
+    ReleaseHold: holds.release_hold,
 }
 
 
@@ -80,7 +90,7 @@ def apply(
     `rows`: what the transaction loaded for `footprint(changes)`. `seals`: those that brought
     changes of this list; their bundles become live, applied or refused.
     """
-    state = Overlay(rows, SealFacts(seals))
+    state = Overlay(rows, SealFacts(seals), after_stamp=_after_stamp(changes))
     audit: list[AuditRecord] = []
     outcomes = []
     for change in changes:
@@ -106,6 +116,12 @@ def apply_failed(rows: Rows, changes: Sequence[PutObject], status: str) -> Write
         owner = _owner_of(state, change)
         audit.append(_record(state, change, outcome, state.take_effects(), owner=owner))
     return _writes(state, audit, ())
+
+
+def _after_stamp(changes: Sequence[Change]) -> int:
+    """Return a stamp that the batch must exceed: what a restore brings back may have left none."""
+    told = (change.after_stamp for change in changes if isinstance(change, RestoreVersion))
+    return max(told, default=0)
 
 
 def _owner_of(state: Overlay, change: Change) -> UserId | None:
@@ -149,7 +165,8 @@ def _writes(state: Overlay, audit: list[AuditRecord], seals: Sequence[AcceptedSe
         rows=state.written,
         bundles_live=live_bundles(seals, state.clock_us),
         floors=list(state.floors.values()),
-        garbage=state.garbage(),
+        garbage_taken=state.garbage.gone(),
+        garbage=state.garbage.rows(),
         audit=audit,
         usage=state.usage,
     )

@@ -67,7 +67,7 @@ def encode_segment(segment: Segment) -> bytes:
 
 def decode_segment(raw: bytes) -> Segment:
     """Return a segment; raise EventInvalid unless it is whole, unchanged and of our version."""
-    head, _, body = _unpacked(raw).partition(b"\n")
+    head, _, body = unpacked(raw).partition(b"\n")
     try:
         header = orjson.loads(head)
         if (header["format"], header["version"]) != (FORMAT, VERSION):
@@ -95,7 +95,8 @@ def _check_digest(header: dict[str, Any], body: bytes) -> None:
         raise EventInvalid("the segment's records have another digest than its header says")
 
 
-def _unpacked(raw: bytes) -> bytes:
+def unpacked(raw: bytes) -> bytes:
+    """Return what gzip packed, SEGMENT_BYTES_MAX at most; raise EventInvalid."""
     unpacking = zlib.decompressobj(wbits=31)
     try:
         data = unpacking.decompress(raw, SEGMENT_BYTES_MAX)

@@ -19,17 +19,21 @@ from fileflux.core.changes import (
     CopyObject,
     CopyPart,
     CreateBucket,
+    CreateHold,
     CreateKey,
     CreateMultipart,
     CreateUser,
     DeleteBucket,
     DeleteKey,
+    DeleteNewer,
     DeleteObject,
     DeleteUser,
     DropContent,
     Outcome,
     PutObject,
     PutPart,
+    ReleaseHold,
+    RestoreVersion,
     SetKeyActive,
     SetNodeIntent,
     SetPassword,
@@ -62,6 +66,10 @@ OPERATIONS: Final[Mapping[type[Change], str]] = {
     SetNodeIntent: "SetNodeIntent",
     AcceptAsync: "AcceptAsync",
     DropContent: "DropContent",
+    RestoreVersion: "RestoreVersion",
+    DeleteNewer: "DeleteObject",
+    CreateHold: "CreateHold",
+    ReleaseHold: "ReleaseHold",
 }
 """S3's names where S3 has one. They stand in stored records, so they never change."""
 
@@ -188,6 +196,24 @@ def _node_intent(change: SetNodeIntent) -> Facts:
     return {"node": change.node_id, "intent": change.intent, "weight": change.weight}
 
 
+def _restore(change: RestoreVersion) -> Facts:
+    past: Facts = {"version": change.past_version.hex(), "position": change.past_position}
+    return {"class": change.storage_class, "restored": past}
+
+
+def _delete_newer(change: DeleteNewer) -> Facts:
+    return {"restored": {"position": change.past_position}}
+
+
+def _hold(change: CreateHold) -> Facts:
+    kept: Facts = {"from_position": change.from_position, "until_us": change.until_us}
+    return {"hold": change.hold_id.hex(), "kind": change.kind, "reason": change.reason, **kept}
+
+
+def _release_hold(change: ReleaseHold) -> Facts:
+    return {"hold": change.hold_id.hex()}
+
+
 _DETAILS: Final[Mapping[type[Change], Callable[[Any], Facts]]] = {
     PutObject: _put_object,
     PutPart: _part,
@@ -207,4 +233,8 @@ _DETAILS: Final[Mapping[type[Change], Callable[[Any], Facts]]] = {
     SetNodeIntent: _node_intent,
     AcceptAsync: _accept_async,
     DropContent: _drop_content,
+    RestoreVersion: _restore,
+    DeleteNewer: _delete_newer,
+    CreateHold: _hold,
+    ReleaseHold: _release_hold,
 }

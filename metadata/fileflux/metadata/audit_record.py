@@ -54,6 +54,9 @@ EVENT_TYPES: Final = {
     "SetNodeIntent": "node.intent_set",
     "DropContent": "content.dropped",
     SALVAGE: "salvage.recorded",
+    "RestoreVersion": "object.restored",
+    "CreateHold": "hold.created",
+    "ReleaseHold": "hold.released",
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _STREAM: Final = re.compile(rb'"bucket_id":(?:null|"([0-9a-f]{32})")')

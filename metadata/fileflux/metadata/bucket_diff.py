@@ -23,7 +23,7 @@ from fileflux.metadata.row_json import bytes_from_json
 from fileflux.metadata.sequencer import STREAM
 
 OPERATIONS: Final = frozenset(
-    {"PutObject", "CopyObject", "CompleteMultipartUpload", "DeleteObject"}
+    {"PutObject", "CopyObject", "CompleteMultipartUpload", "DeleteObject", "RestoreVersion"}
 )
 """Those that change what a key is."""
 

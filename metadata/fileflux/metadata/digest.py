@@ -52,6 +52,23 @@ class Difference:
     fields: tuple[str, ...] = ()
 
 
+class TableDigester:
+    """Takes a table's rows in order."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._count = 0
+
+    def add(self, row: Any) -> None:
+        raw = _canonical(row)
+        self._digest.update(len(raw).to_bytes(LENGTH_BYTES, "big"))
+        self._digest.update(raw)
+        self._count += 1
+
+    def result(self) -> TableDigest:
+        return TableDigest(self._count, self._digest.hexdigest())
+
+
 async def digest_of(snapshot: Snapshot) -> Digest:
     """Read everything once."""
     tables = {table: await _digest_table(snapshot, table) for table in TABLES}
@@ -69,14 +86,11 @@ async def differences(first: Snapshot, second: Snapshot) -> AsyncIterator[Differ
 
 
 async def _digest_table(snapshot: Snapshot, table: str) -> TableDigest:
-    digest, count = hashlib.sha256(), 0
+    digester = TableDigester()
     async for page in snapshot.pages(table):
         for row in page:
-            raw = _canonical(row)
-            digest.update(len(raw).to_bytes(LENGTH_BYTES, "big"))
-            digest.update(raw)
-        count += len(page)
-    return TableDigest(count, digest.hexdigest())
+            digester.add(row)
+    return digester.result()
 
 
 async def _table_differences(
@@ -121,5 +135,5 @@ def _changed_fields(one: Row, other: Row) -> tuple[str, ...]:
     return tuple(name for name in ours if ours[name] != theirs[name])
 
 
-def _canonical(row: Row) -> bytes:
+def _canonical(row: Any) -> bytes:
     return orjson.dumps(row_to_json(row), option=orjson.OPT_SORT_KEYS)

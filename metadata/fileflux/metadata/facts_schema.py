@@ -118,6 +118,23 @@ _NODE: Final[Members] = {
     "intent": text("`active`, `drain` or `remove`."),
     "weight": {"type": "number", "description": "Its share of new bytes; 1 is usual."},
 }
+_AS_OF: Final[Members] = {"position": integer("What it was behind this position.")}
+_RESTORED: Final = {
+    "restored": record(
+        {"version": hexadecimal("The version of then."), **_AS_OF}, says="What came back."
+    )
+}
+_DELETED_NEWER: Final = {
+    "restored": record(_AS_OF, says="A restore deleted it: it was not there behind this position.")
+}
+_HOLD_ID: Final = {"hold": hexadecimal("The hold.")}
+_HOLD: Final[Members] = {
+    **_HOLD_ID,
+    "kind": text("`operator` or `restore`."),
+    "reason": text("Why."),
+    "from_position": integer("The first position that is kept."),
+    "until_us": integer("How long.", TIME_US),
+}
 _SALVAGE: Final[Members] = {
     "nodes": mapping(integer("Bundles."), "What each node told of."),
     "objects": integer("How many objects came back."),
@@ -128,7 +145,8 @@ _SALVAGE: Final[Members] = {
 _FACTS: Final[Mapping[str, tuple[Members, Members]]] = {
     "PutObject": ({**_CLASS, "async": boolean("Answered 202."), **_stored_facts()}, _STORED),
     "CopyObject": ({**_FROM_BUCKET, **_STORED}, {}),
-    "DeleteObject": ({}, _STORED),
+    "DeleteObject": ({}, {**_STORED, **_DELETED_NEWER}),
+    "RestoreVersion": ({**_CLASS, **_RESTORED, **_STORED}, {}),
     "AcceptAsync": ({"size": _STORED["size"]}, {}),
     "CreateMultipartUpload": ({**_MULTIPART, **_CLASS}, _STORED),
     "UploadPart": ({**_PART, **_stored_facts()}, _STORED),
@@ -145,6 +163,8 @@ _FACTS: Final[Mapping[str, tuple[Members, Members]]] = {
     "SetKeyActive": ({**_ACCESS_KEY, "active": boolean("Usable from now on.")}, {}),
     "DeleteKey": (_ACCESS_KEY, {}),
     "SetNodeIntent": (_NODE, {}),
+    "CreateHold": (_HOLD, {}),
+    "ReleaseHold": (_HOLD_ID, {}),
     SALVAGE: (_SALVAGE, {}),
     "DropContent": ({"content": hexadecimal("The content that nobody held.")}, {}),
 }

@@ -13,16 +13,20 @@ from fileflux.core.changes import (
     CopyObject,
     CopyPart,
     CreateBucket,
+    CreateHold,
     CreateKey,
     CreateMultipart,
     CreateUser,
     DeleteBucket,
     DeleteKey,
+    DeleteNewer,
     DeleteObject,
     DeleteUser,
     DropContent,
     PutObject,
     PutPart,
+    ReleaseHold,
+    RestoreVersion,
     SetKeyActive,
     SetNodeIntent,
     SetPassword,
@@ -58,9 +62,13 @@ class _Needs:
                 self._sets["node_ids"].add(change.node_id)
             case DropContent():
                 self._sets["contents"].add(change.content_id)
+            case CreateHold() | ReleaseHold():
+                self._sets["hold_ids"].add(change.hold_id)
+            case RestoreVersion():
+                self._add_restore(change)
             case CreateBucket() | ConfigureBucket() | DeleteBucket():
                 self._add_bucket(change)
-            case PutObject() | DeleteObject() | CopyObject() | AcceptAsync():
+            case PutObject() | DeleteObject() | DeleteNewer() | CopyObject() | AcceptAsync():
                 self._add_object(change)
             case (
                 CreateMultipart() | PutPart() | CopyPart() | CompleteMultipart() | AbortMultipart()
@@ -86,7 +94,9 @@ class _Needs:
             case DeleteBucket():
                 self._sets["emptiness"].add(change.bucket_id)
 
-    def _add_object(self, change: PutObject | DeleteObject | CopyObject | AcceptAsync) -> None:
+    def _add_object(
+        self, change: PutObject | DeleteObject | DeleteNewer | CopyObject | AcceptAsync
+    ) -> None:
         self._sets["bucket_ids"].add(change.bucket_id)
         match change:
             case AcceptAsync():
@@ -97,6 +107,15 @@ class _Needs:
             case CopyObject():
                 self._sets["sources"].add((change.source_bucket_id, change.source_key))
         self._sets["objects"].add((change.bucket_id, change.key))
+
+    def _add_restore(self, change: RestoreVersion) -> None:
+        self._sets["bucket_ids"].add(change.bucket_id)
+        self._sets["objects"].add((change.bucket_id, change.key))
+        for content in change.contents:
+            self._sets["contents"].add(content.content_id)
+            manifests = (content.manifest, *(p.manifest for p in content.parts if not p.shared))
+            bundles = (chunk.bundle_id for manifest in manifests for chunk in manifest.chunks)
+            self._sets["garbage"].update(bundles)
 
     def _add_upload(
         self,

@@ -12,7 +12,8 @@ from typing import Final
 
 from fileflux.core.clock import Clock
 from fileflux.core.errors import Unavailable
-from fileflux.core.telemetry import get_logger
+from fileflux.core.telemetry import HISTORY_HOLDS, get_logger
+from fileflux.metadata.hold_rules import in_force
 from fileflux.metadata.ports import Database, MetadataReader, Transaction
 
 log = get_logger(__name__)
@@ -62,7 +63,7 @@ class Janitor:
                     await stopping.wait()
 
     async def step(self) -> None:
-        """Forget what is old of the next slice."""
+        """Forget what is old of the next slice; count the holds that are in force."""
         first, end = slice_bounds(self._slice)
         before_us = await self._horizon_us()
 
@@ -70,6 +71,8 @@ class Janitor:
             await transaction.forget(first, end, before_us=before_us)
 
         await self._database.run(forget, settled=_again)
+        now_us = await self._reader.clock_us()
+        HISTORY_HOLDS.set(len(in_force(await self._reader.holds(), now_us)))
         self._slice = (self._slice + 1) % SLICES
 
     async def _horizon_us(self) -> int:

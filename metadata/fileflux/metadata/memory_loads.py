@@ -42,6 +42,7 @@ class _Loader:
         self._load_objects()
         self._load_uploads()
         self._load_emptiness()
+        self._load_kept()
 
     def _load_accounts(self) -> None:
         needs = self._footprint
@@ -145,6 +146,15 @@ class _Loader:
     def _has_other_objects(self, bucket_id: BucketId) -> bool:
         found: list[tuple[ObjectKey, ObjectRow]] = self._view.begins_with("objects", bucket_id)
         return any(place not in self._footprint.objects for place, _ in found)
+
+    def _load_kept(self) -> None:
+        for hold_id in self._footprint.hold_ids:
+            if (hold := self._view.get("history_holds", (hold_id,))) is not None:
+                self.rows.holds[hold_id] = hold
+        for bundle_id in self._footprint.garbage:
+            for key, garbage in self._view.begins_with("garbage", bundle_id):
+                self.rows.garbage[(key[0], key[1])] = garbage
+                self._raise_stamp(garbage.at_us)
 
     def _read_floor(self, table: str, key: bytes) -> None:
         floor = self._view.get("floors", (table, key))

@@ -24,6 +24,7 @@ from fileflux.metadata.ports import (
 from fileflux.metadata.rows import (
     AUDITED_TABLES,
     BucketRow,
+    HoldRow,
     KeyRow,
     ObjectRow,
     PartRow,
@@ -247,6 +248,11 @@ class MemoryReader:
         await self._statement()
         nodes = self._tables.rows("nodes").values()
         return {node.node_id: (node.intent, node.weight) for node in nodes}
+
+    async def holds(self) -> list[HoldRow]:
+        await self._statement()
+        rows: list[HoldRow] = list(self._tables.rows("history_holds").values())
+        return sorted(rows, key=lambda row: (row.from_position, row.hold_id))
 
     async def usage_of(self, bucket_ids: Sequence[BucketId]) -> dict[BucketId, tuple[int, int]]:
         await self._statement()

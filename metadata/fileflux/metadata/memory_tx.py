@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fileflux.core.clock import Clock
 from fileflux.core.errors import LaneLost
@@ -56,8 +56,11 @@ def put_writes(view: MemoryView, writes: Writes) -> None:
         view.put("floors", (floor.table, floor.key), floor)
     for bundle in writes.bundles_live:
         view.put("bundles", (bundle.bundle_id,), bundle)
+    for taken in writes.garbage_taken:
+        view.remove("garbage", taken)
     for garbage in writes.garbage:
-        view.put("garbage", (garbage.bundle_id, garbage.dropped_by), garbage)
+        row = replace(garbage, at_us=garbage.at_us or writes.stamp)
+        view.put("garbage", (garbage.bundle_id, garbage.dropped_by), row)
     block = pending_block(writes)
     if block is not None:
         block_id, payload = block

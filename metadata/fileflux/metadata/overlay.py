@@ -11,13 +11,14 @@ from typing import Final
 
 from fileflux.core.ids import BucketId, BundleId, UploadId, UserId
 from fileflux.core.model import Chunk
+from fileflux.metadata.garbage_book import GarbageBook
 from fileflux.metadata.row_keys import RowKey, floor_of, key_of
 from fileflux.metadata.rows import (
     AsyncRow,
     BucketRow,
     FloorRow,
-    GarbageRow,
     HolderRow,
+    HoldRow,
     KeyRow,
     NodeRow,
     ObjectRow,
@@ -49,6 +50,7 @@ def _row_stamps(rows: Rows) -> Iterator[int]:
         rows.keys.values(),
         rows.nodes.values(),
         rows.async_uploads.values(),
+        rows.holds.values(),
         *(holders.values() for holders in rows.holders.values()),
     )
     for table in tables:
@@ -59,9 +61,10 @@ def _row_stamps(rows: Rows) -> Iterator[int]:
 class Overlay:
     """State of one batch. Read the mappings; write through the methods only."""
 
-    def __init__(self, rows: Rows, seals: SealFacts) -> None:
+    def __init__(self, rows: Rows, seals: SealFacts, *, after_stamp: int = 0) -> None:
+        """`after_stamp`: the batch's stamp is larger, though no row that was read says so."""
         self.seals = seals
-        self.stamp = next_stamp(rows)
+        self.stamp = max(next_stamp(rows), 1 + after_stamp)
         self.clock_us = rows.clock_us
         self.buckets = dict(rows.buckets)
         self.bucket_names = dict(rows.bucket_names)
@@ -76,6 +79,8 @@ class Overlay:
         self.keys = dict(rows.keys)
         self.nodes = dict(rows.nodes)
         self.async_uploads = dict(rows.async_uploads)
+        self.holds = dict(rows.holds)
+        self.garbage = GarbageBook(rows.garbage)
         self.usage: dict[BucketId, tuple[int, int]] = {}
         self._change_usage: dict[BucketId, tuple[int, int]] = {}
         self.written: dict[tuple[str, RowKey], RowWrite] = {}
@@ -84,7 +89,6 @@ class Overlay:
         self._non_empty = rows.non_empty
         self._whole_uploads = set[UploadId]().union(*rows.open_uploads.values())
         self._owned_buckets = Counter(rows.owned_buckets)
-        self._garbage: dict[tuple[BundleId, UploadId], dict[int, int]] = {}
         self._kept: set[tuple[BundleId, int]] = set()
 
     def put(self, row: Row) -> None:
@@ -123,8 +127,7 @@ class Overlay:
 
     def discard(self, chunks: Iterable[Chunk], by: UploadId) -> None:
         """Make garbage of chunks that nobody references any more."""
-        for chunk in chunks:
-            self._garbage.setdefault((chunk.bundle_id, by), {})[chunk.number] = chunk.size
+        self.garbage.add(chunks, by)
 
     def take_effects(self) -> tuple[RowWrite, ...]:
         """Return what was written since the last call: the effects of one change."""
@@ -137,17 +140,6 @@ class Overlay:
         usage = {bucket: delta for bucket, delta in self._change_usage.items() if any(delta)}
         self._change_usage.clear()
         return usage
-
-    def garbage(self) -> list[GarbageRow]:
-        return [
-            GarbageRow(
-                bundle_id=bundle_id,
-                chunk_numbers=tuple(sorted(sizes)),
-                size=sum(sizes.values()),
-                dropped_by=by,
-            )
-            for (bundle_id, by), sizes in self._garbage.items()
-        ]
 
     def is_empty(self, bucket_id: BucketId) -> bool:
         """Tell whether a bucket of `Footprint.emptiness` has no object now."""
@@ -205,6 +197,8 @@ class Overlay:
                 self.nodes[row.node_id] = row
             case AsyncRow():
                 self.async_uploads[row.upload_id] = row
+            case HoldRow():
+                self.holds[row.hold_id] = row
 
     def _forget(self, row: Row) -> None:
         """Take the stored row with this row's key away, if there is one."""
@@ -228,6 +222,8 @@ class Overlay:
                     self.user_names.pop(user.name, None)
             case KeyRow():
                 self.keys.pop(row.access_key, None)
+            case HoldRow():
+                self.holds.pop(row.hold_id, None)
             case _:
                 pass  # Uploads, nodes and asynchronous uploads are replaced, never removed here.
 

@@ -14,6 +14,7 @@ from fileflux.core.model import Manifest
 from fileflux.metadata.rows import (
     BucketRow,
     Footprint,
+    HoldRow,
     KeyRow,
     ObjectRow,
     PartRow,
@@ -363,6 +364,9 @@ class MetadataReader(Protocol):
         """Every lane asked; one that nobody moved yet has turn 0 and no offset."""
 
     async def node_intents(self) -> dict[NodeId, tuple[str, float]]: ...
+
+    async def holds(self) -> list[HoldRow]:
+        """Every hold, also those that have run out, by the position from which on they keep."""
 
     async def usage_of(self, bucket_ids: Sequence[BucketId]) -> dict[BucketId, tuple[int, int]]:
         """(objects, bytes) of each bucket, about a second old; a missing one holds nothing yet."""

@@ -23,6 +23,8 @@ from fileflux.metadata.rows import (
 from fileflux.metadata.rows_codec import (
     async_row,
     bucket_row,
+    garbage_row,
+    hold_row,
     holder_row,
     key_row,
     node_row,
@@ -149,6 +151,14 @@ class FootprintLoader:
         if footprint.async_ids:
             for found in await self._fetch("load_async_uploads", list(footprint.async_ids)):
                 self._rows.async_uploads[found["upload_id"]] = async_row(found)
+        if footprint.hold_ids:
+            for found in await self._fetch("load_holds", list(footprint.hold_ids)):
+                self._rows.holds[found["hold_id"]] = hold_row(found)
+        if footprint.garbage:
+            for found in await self._fetch("load_garbage", list(footprint.garbage)):
+                row = garbage_row(found)
+                self._rows.garbage[(row.bundle_id, row.dropped_by)] = row
+                raise_floor(self._rows, row.at_us)
 
     async def _load_content(self, footprint: Footprint) -> None:
         """Close the rows under "what drops with it" (see `Rows`), so deep as it says."""

@@ -16,7 +16,8 @@ from fileflux.metadata.ports import (
 )
 from fileflux.metadata.postgres_fetch import StatementReader
 from fileflux.metadata.postgres_pool import Connections
-from fileflux.metadata.rows_codec import settlement_row
+from fileflux.metadata.rows import HoldRow
+from fileflux.metadata.rows_codec import hold_row, settlement_row
 
 
 class PipelineReader(StatementReader):
@@ -109,6 +110,9 @@ class PipelineReader(StatementReader):
     async def node_intents(self) -> dict[NodeId, tuple[str, float]]:
         found = await self._fetch("node_intents")
         return {record["node_id"]: (record["intent"], record["weight"]) for record in found}
+
+    async def holds(self) -> list[HoldRow]:
+        return [hold_row(found) for found in await self._fetch("holds")]
 
     async def usage_of(self, bucket_ids: Sequence[BucketId]) -> dict[BucketId, tuple[int, int]]:
         found = await self._fetch("usage_of", list(bucket_ids))

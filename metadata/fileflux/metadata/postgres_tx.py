@@ -122,6 +122,8 @@ class PostgresTransaction:
                 *("bundle_id", "size_class", "state", "wanted", "size", "crc", "at_us"),
             )
             self._add("put_bundles", "bundles", columns)
+        if writes.garbage_taken:
+            self._add("delete_garbage", "garbage", key_columns(writes.garbage_taken))
         if writes.garbage:
             self._add("put_garbage", "garbage", garbage_columns(writes.garbage, writes.stamp))
         block = pending_block(writes)

@@ -157,6 +157,18 @@ FROM unnest($1::TEXT[]) AS w (node_id) JOIN nodes AS n ON n.node_id = w.node_id;
 SELECT a.upload_id, a.bucket_id, a.key, a.state, a.created_us, a.row_stamp
 FROM unnest($1::BYTEA[]) AS w (upload_id) JOIN async_uploads AS a ON a.upload_id = w.upload_id;
 
+-- load_holds --
+-- Holds by their ids.
+SELECT h.hold_id, h.kind, h.reason, h.from_position, h.from_us, h.until_us, h.created_us,
+    h.row_stamp
+FROM unnest($1::BYTEA[]) AS w (hold_id) JOIN history_holds AS h ON h.hold_id = w.hold_id;
+
+-- load_garbage --
+-- The garbage of these bundles that no compactor has ever claimed: its bytes are certainly there.
+SELECT g.bundle_id, g.dropped_by, g.chunk_numbers, g.size, g.at_us
+FROM unnest($1::BYTEA[]) AS w (bundle_id) JOIN garbage AS g ON g.bundle_id = w.bundle_id
+WHERE g.claimed_until_us = 0;
+
 -- put_objects --
 -- Make these rows the current versions of their keys.
 INSERT INTO objects (bucket_id, key, version_id, stamp, row_stamp, size, etag, meta, manifest,
@@ -309,6 +321,25 @@ RETURNING 1;
 -- Forget these asynchronous uploads.
 DELETE FROM async_uploads WHERE upload_id IN (SELECT unnest($1::BYTEA[])) RETURNING 1;
 
+-- put_history_holds --
+-- Store these holds.
+INSERT INTO history_holds
+    (hold_id, kind, reason, from_position, from_us, until_us, created_us, row_stamp)
+SELECT n.hold_id, n.kind, n.reason, n.from_position, n.from_us, n.until_us, n.created_us,
+    n.row_stamp
+FROM unnest($1::BYTEA[], $2::TEXT[], $3::TEXT[], $4::INT8[], $5::INT8[], $6::INT8[], $7::INT8[],
+    $8::INT8[])
+    AS n (hold_id, kind, reason, from_position, from_us, until_us, created_us, row_stamp)
+ON CONFLICT (hold_id) DO UPDATE SET kind = excluded.kind, reason = excluded.reason,
+    from_position = excluded.from_position, from_us = excluded.from_us,
+    until_us = excluded.until_us, created_us = excluded.created_us,
+    row_stamp = excluded.row_stamp
+RETURNING 1;
+
+-- delete_history_holds --
+-- Remove these holds.
+DELETE FROM history_holds WHERE hold_id IN (SELECT unnest($1::BYTEA[])) RETURNING 1;
+
 -- put_floors --
 -- Store what removed rows leave.
 INSERT INTO floors (table_name, key, stamp)
@@ -334,6 +365,12 @@ SELECT n.bundle_id, n.dropped_by, n.chunk_numbers, n.size, n.at_us, 0
 FROM unnest($1::BYTEA[], $2::BYTEA[], $3::BYTEA[], $4::INT8[], $5::INT8[])
     AS n (bundle_id, dropped_by, chunk_numbers, size, at_us)
 ON CONFLICT (bundle_id, dropped_by) DO NOTHING
+RETURNING 1;
+
+-- delete_garbage --
+-- Take chunks off the compactor's work list that somebody references again.
+DELETE FROM garbage
+WHERE (bundle_id, dropped_by) IN (SELECT * FROM unnest($1::BYTEA[], $2::BYTEA[]))
 RETURNING 1;
 
 -- put_replicas --
@@ -605,6 +642,7 @@ SELECT EXISTS (SELECT 1 FROM buckets)
     OR EXISTS (SELECT 1 FROM access_keys)
     OR EXISTS (SELECT 1 FROM nodes)
     OR EXISTS (SELECT 1 FROM async_uploads)
+    OR EXISTS (SELECT 1 FROM history_holds)
     OR EXISTS (SELECT 1 FROM audit_pending)
     OR EXISTS (SELECT 1 FROM audit_blocks) AS holds;
 
@@ -646,6 +684,11 @@ JOIN positions AS p ON p.topic = w.topic AND p.lane = w.lane;
 -- node_intents --
 -- What operators want of every node they named.
 SELECT node_id, intent, weight FROM nodes;
+
+-- holds --
+-- Every hold, the one that keeps most first.
+SELECT hold_id, kind, reason, from_position, from_us, until_us, created_us, row_stamp
+FROM history_holds ORDER BY from_position, hold_id;
 
 -- usage_of --
 -- How much each of these buckets holds, about a second ago.
@@ -725,6 +768,46 @@ ORDER BY convert_to(node_id, 'UTF8') LIMIT $2::INT8;
 SELECT upload_id, bucket_id, key, state, created_us, row_stamp
 FROM async_uploads WHERE upload_id > $1::BYTEA
 ORDER BY upload_id LIMIT $2::INT8;
+
+-- page_history_holds --
+-- Whole rows in the order of their keys' bytes, behind one: for digests and comparisons.
+SELECT hold_id, kind, reason, from_position, from_us, until_us, created_us, row_stamp
+FROM history_holds WHERE hold_id > $1::BYTEA
+ORDER BY hold_id LIMIT $2::INT8;
+
+-- page_pending_blocks --
+-- The transactions that wait for their numbers: for snapshots.
+SELECT block_id, payload FROM audit_pending;
+
+-- page_floors --
+-- Floors in the order of their keys, behind one: for snapshots.
+SELECT table_name, key, stamp
+FROM floors WHERE (table_name, key) > ($1::TEXT, $2::BYTEA)
+ORDER BY table_name, key LIMIT $3::INT8;
+
+-- page_usage --
+-- What buckets held behind the last number, behind one: for snapshots.
+SELECT bucket_id, objects, bytes
+FROM usage WHERE bucket_id > $1::BYTEA
+ORDER BY bucket_id LIMIT $2::INT8;
+
+-- page_sequences --
+-- The streams' next sequences, behind one: for snapshots.
+SELECT bucket_id, next_sequence
+FROM bucket_sequences WHERE bucket_id > $1::BYTEA
+ORDER BY bucket_id LIMIT $2::INT8;
+
+-- page_bundles --
+-- Bundles, behind one: for snapshots.
+SELECT bundle_id, size_class, state, wanted, size, crc, at_us
+FROM bundles WHERE bundle_id > $1::BYTEA
+ORDER BY bundle_id LIMIT $2::INT8;
+
+-- page_replicas --
+-- Which nodes confirmed which bundles, behind one: for snapshots.
+SELECT bundle_id, node_id, epoch, size, crc
+FROM replicas WHERE (bundle_id, node_id) > ($1::BYTEA, $2::TEXT)
+ORDER BY bundle_id, node_id LIMIT $3::INT8;
 
 -- schema_versions --
 -- Which migrations this database has.

@@ -21,6 +21,10 @@ from fileflux.metadata.seals import SEAL_LIFE_US
 from fileflux.metadata.sequencer import STREAM
 
 PROGRESS: Final = "rebuild"
+WHOLE: Final = "rebuild-whole"
+"""Head of what a snapshot needs: before this position its rows may be ahead of the records."""
+LOADING: Final = b"\xff" * 32
+"""The hash of `PROGRESS` while a snapshot is being loaded."""
 Work = Callable[[Transaction], Awaitable[bool]]
 CLOCK_SLACK_US: Final = 10_000_000
 """The new database's clock may not be the old one's."""
@@ -58,6 +62,11 @@ class RebuildTarget:
     async def begin(self) -> SequencerHead:
         """Return how far an earlier run got; raise RebuildRefused unless empty or unfinished."""
         self._progress = await self._reader.audit_head(PROGRESS)
+        if self._progress.chain_hash == LOADING:
+            raise RebuildRefused(
+                "a snapshot was being loaded into the database, which cannot go on: drop it, and "
+                "give an empty one with --into"
+            )
         main = await self._reader.audit_head(self._stream)
         if not self._progress.turn and (main.turn or await self._reader.holds_anything()):
             raise RebuildRefused(
@@ -146,8 +155,17 @@ class RebuildTarget:
             await clock.sleep(min(left_us / 1_000_000, WAIT_POLL_S))
 
     async def finish(self) -> SequencerHead:
-        """Give the sequencer its head; return it. From here on services start."""
+        """Give the sequencer its head; return it. From here on services start.
+
+        Raise RebuildRefused while rows of a snapshot are ahead of the records.
+        """
         done = self._progress
+        whole = (await self._reader.audit_head(WHOLE)).next_position
+        if done.next_position < whole:
+            raise RebuildRefused(
+                f"the records end at position {done.next_position - 1}, and the snapshot is whole "
+                f"from {whole - 1} on: give a source that has them, or begin without --snapshot"
+            )
         head = SequencerHead(self._stream, 1, done.next_position, done.chain_hash)
 
         async def work(transaction: Transaction) -> bool:

@@ -1,8 +1,8 @@
 """What leaves the database: ranges of the audit stream that are safe elsewhere, and old.
 
 A range leaves only when all of this was seen just now: the topic holds it, the archive gave it back
-whole, its end has the database's own hash, and its last record is older than the setting. The
-newest block always stays.
+whole, its end has the database's own hash, its last record is older than the setting, and no hold
+names it. The newest block always stays.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,6 +16,7 @@ from fileflux.metadata.archive_blocks import segment_at
 from fileflux.metadata.archive_format import Segment
 from fileflux.metadata.audit_record import decode_record
 from fileflux.metadata.chain import NumberedRecord, unpack_block
+from fileflux.metadata.hold_rules import in_force, keeps_position
 from fileflux.metadata.ports import ArchiveHead, MetadataReader
 
 LOOK_AGAIN_US: Final = 60_000_000
@@ -56,6 +57,9 @@ class Retention:
             return head
         self._next_leave_us = stamp_of(last) + self._keep_us
         if now_us < self._next_leave_us:
+            return head
+        if keeps_position(in_force(await self._reader.holds(), now_us), last.position):
+            self._next_leave_us = now_us + LOOK_AGAIN_US
             return head
         end = await self._whole_blocks_to(head, last)
         if end <= head.kept_from:

@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final, Literal, NewType
+from typing import Any, Final, Literal, NewType, TypeVar
 
 from fileflux.core.changes import Outcome
 from fileflux.core.errors import EventInvalid, FormatInvalid
@@ -24,6 +24,7 @@ from fileflux.metadata.rows import ObjectRow, Row, RowWrite
 
 Json = Any
 """None, bool, int, float, str, lists of them, dicts from str to them."""
+T = TypeVar("T")
 Coder = tuple[Callable[[Any], Json], Callable[[Json], Any]]
 
 
@@ -41,6 +42,15 @@ def row_from_json(table: str, value: Mapping[str, Json]) -> Row:
     except _BAD as error:
         raise EventInvalid(f"not a row of {table}: {error!r}") from error
     return row
+
+
+def record_from_json(kind: type[T], value: Mapping[str, Json]) -> T:
+    """Return the record that `row_to_json` wrote, of a class that is no audited row's."""
+    try:
+        record: T = _record_from_json(kind, value)
+    except _BAD as error:
+        raise EventInvalid(f"not a {kind.__name__}: {error!r}") from error
+    return record
 
 
 def effect_to_json(write: RowWrite) -> dict[str, Json]:

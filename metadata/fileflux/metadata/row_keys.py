@@ -8,6 +8,7 @@ from fileflux.metadata.rows import (
     BucketRow,
     FloorRow,
     HolderRow,
+    HoldRow,
     KeyRow,
     NodeRow,
     ObjectRow,
@@ -29,6 +30,7 @@ ROW_TYPES: Final[dict[str, type]] = {
     "access_keys": KeyRow,
     "nodes": NodeRow,
     "async_uploads": AsyncRow,
+    "history_holds": HoldRow,
 }
 
 KEY_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
@@ -41,6 +43,7 @@ KEY_COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "access_keys": ("access_key",),
     "nodes": ("node_id",),
     "async_uploads": ("upload_id",),
+    "history_holds": ("hold_id",),
 }
 
 _TABLES: Final = {row_type: table for table, row_type in ROW_TYPES.items()}

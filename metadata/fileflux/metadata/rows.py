@@ -6,8 +6,8 @@ never decides again: `fileflux rebuild` needs no other knowledge than table, key
 
 Primary keys, as `RowWrite.key` has them: buckets (bucket_id), objects (bucket_id, key), uploads
 (upload_id), parts (upload_id, part_number), holders (content_id, holder), users (user_id),
-access_keys (access_key), nodes (node_id), async_uploads (upload_id). Bucket names and user names
-are unique besides.
+access_keys (access_key), nodes (node_id), async_uploads (upload_id), history_holds (hold_id).
+Bucket names and user names are unique besides.
 
 **Content.** A plain object's content is its own upload: the chunks stand in its manifest. A
 completed multipart upload is one content too: the object's manifest has `parts`, and the chunks
@@ -30,6 +30,7 @@ from fileflux.core.ids import BucketId, BundleId, NodeId, SealId, UploadId, User
 from fileflux.core.model import Manifest, ObjectMeta
 
 ObjectKey = tuple[BucketId, bytes]
+GarbageKey = tuple[BundleId, UploadId]
 
 CONTENT_DEPTH_MAX: Final = 4
 """How many levels of copied parts one transaction follows. Somebody who appends to an object by
@@ -191,16 +192,35 @@ class AsyncRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRow:
+    """History that is kept until a time: what is from `from_position` (at `from_us`) on.
+
+    `created_us`: by the database's clock; it stays when `until_us` moves.
+    """
+
+    hold_id: UploadId
+    kind: str
+    reason: str
+    from_position: int
+    from_us: int
+    until_us: int
+    created_us: int
+    row_stamp: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GarbageRow:
     """Chunks of a bundle that nobody references any more. The compactor's work list.
 
-    `size`: of these chunks, in bytes. Primary key (bundle_id, dropped_by).
+    `size`: of these chunks, in bytes. `at_us`: the stamp with which they were dropped; 0 in a row
+    that is new, which gets its transaction's. Primary key (bundle_id, dropped_by).
     """
 
     bundle_id: BundleId
     chunk_numbers: tuple[int, ...]
     size: int
     dropped_by: UploadId
+    at_us: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,6 +267,7 @@ class Footprint:
     too (see `Rows`). `sources`: object rows that a copy reads; they are not dropped unless they
     also stand in `objects`. `leaving_users`: of which all keys and the number of buckets are read.
     `contents`: of which the row without a holder and one holder, if there is one, are read.
+    `garbage`: bundles of which the garbage that no compactor has claimed is read.
     """
 
     bucket_ids: frozenset[BucketId] = frozenset()
@@ -262,6 +283,8 @@ class Footprint:
     access_keys: frozenset[str] = frozenset()
     node_ids: frozenset[NodeId] = frozenset()
     async_ids: frozenset[UploadId] = frozenset()
+    hold_ids: frozenset[UploadId] = frozenset()
+    garbage: frozenset[BundleId] = frozenset()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -271,7 +294,7 @@ class Rows:
     `clock_us`: `clock_timestamp()` read after the snapshot. `stamp_max`: the largest row_stamp or
     floor stamp read; floors are read for every object key, bucket name, user name and access key of
     the footprint, and for a bucket in `emptiness` it covers the largest floor of any of its keys
-    and the largest row_stamp of any of its uploads, open or not.
+    and the largest row_stamp of any of its uploads, open or not; garbage counts with its `at_us`.
 
     `buckets`, `users`: those asked by id and those found by name. `non_empty`: buckets of
     `emptiness` with an object whose key is not in `Footprint.objects` (those of the footprint are
@@ -312,10 +335,21 @@ class Rows:
     keys: dict[str, KeyRow] = field(default_factory=dict)
     nodes: dict[NodeId, NodeRow] = field(default_factory=dict)
     async_uploads: dict[UploadId, AsyncRow] = field(default_factory=dict)
+    holds: dict[UploadId, HoldRow] = field(default_factory=dict)
+    garbage: dict[GarbageKey, GarbageRow] = field(default_factory=dict)
 
 
 Row = (
-    BucketRow | ObjectRow | UploadRow | PartRow | HolderRow | UserRow | KeyRow | NodeRow | AsyncRow
+    BucketRow
+    | ObjectRow
+    | UploadRow
+    | PartRow
+    | HolderRow
+    | UserRow
+    | KeyRow
+    | NodeRow
+    | AsyncRow
+    | HoldRow
 )
 AUDITED_TABLES = (  # Floors follow from the effects: `row_keys.floor_of`.
     "buckets",
@@ -328,6 +362,7 @@ AUDITED_TABLES = (  # Floors follow from the effects: `row_keys.floor_of`.
     "access_keys",
     "nodes",
     "async_uploads",
+    "history_holds",
 )
 
 
@@ -369,10 +404,11 @@ class Writes:
     """What a transaction shall store. `rows` holds the last write per (table, key) of the batch.
 
     Put the rows that are there, delete where `row` is None (it may never have been stored: made
-    and removed by the same batch). `floors`: insert or replace. `garbage`: insert, keyed by
-    (bundle_id, dropped_by). `bundles_live`: bundles that this transaction makes live, with their
-    whole row (insert or update). `audit`: in order; they become one `audit_pending` block, see
-    `audit_record.pending_block`. `stamp`: of the transaction.
+    and removed by the same batch). `floors`: insert or replace. `garbage_taken`: rows to remove,
+    since somebody references their chunks again; then `garbage`: insert, keyed by (bundle_id,
+    dropped_by), what is left of those among them. `bundles_live`: bundles that this transaction
+    makes live, with their whole row (insert or update). `audit`: in order; they become one
+    `audit_pending` block, see `audit_record.pending_block`. `stamp`: of the transaction.
 
     `usage`: what the batch adds to each bucket's (objects, bytes). Not for this transaction: a
     counter row per bucket would make every two writers of a bucket conflict. The same numbers are
@@ -383,6 +419,7 @@ class Writes:
     rows: dict[tuple[str, tuple[object, ...]], RowWrite] = field(default_factory=dict)
     bundles_live: list[BundleRow] = field(default_factory=list)
     floors: list[FloorRow] = field(default_factory=list)
+    garbage_taken: list[GarbageKey] = field(default_factory=list)
     garbage: list[GarbageRow] = field(default_factory=list)
     audit: list[AuditRecord] = field(default_factory=list)
     usage: dict[BucketId, tuple[int, int]] = field(default_factory=dict)

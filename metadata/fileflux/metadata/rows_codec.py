@@ -16,7 +16,9 @@ from fileflux.events.codec import decode_record, encode_record
 from fileflux.metadata.rows import (
     AsyncRow,
     BucketRow,
+    GarbageRow,
     HolderRow,
+    HoldRow,
     KeyRow,
     NodeRow,
     ObjectRow,
@@ -167,6 +169,22 @@ def node_row(found: Found) -> NodeRow:
 
 def async_row(found: Found) -> AsyncRow:
     return AsyncRow(**dict(found.items()))
+
+
+def hold_row(found: Found) -> HoldRow:
+    return HoldRow(**dict(found.items()))
+
+
+def garbage_row(found: Found) -> GarbageRow:
+    raw: bytes = found["chunk_numbers"]
+    numbers = (int.from_bytes(raw[at : at + 4], "big") for at in range(0, len(raw), 4))
+    return GarbageRow(
+        bundle_id=found["bundle_id"],
+        chunk_numbers=tuple(numbers),
+        size=found["size"],
+        dropped_by=found["dropped_by"],
+        at_us=found["at_us"],
+    )
 
 
 def replica_row(found: Found) -> ReplicaRow:

@@ -122,6 +122,11 @@ _PUTS: Final[Mapping[str, Callable[[Sequence[Any]], Columns]]] = {
     "async_uploads": lambda rows: columns_of(
         rows, "upload_id", "bucket_id", "key", "state", "created_us", "row_stamp"
     ),
+    "history_holds": lambda rows: columns_of(
+        rows,
+        *("hold_id", "kind", "reason", "from_position", "from_us", "until_us", "created_us"),
+        "row_stamp",
+    ),
 }
 
 
@@ -136,14 +141,17 @@ def key_columns(keys: Sequence[tuple[object, ...]]) -> Columns:
 
 
 def garbage_columns(rows: Sequence[GarbageRow], at_us: int) -> Columns:
-    """Return the parameters of `put_garbage`; chunk numbers take 4 bytes each, big endian."""
+    """Return the parameters of `put_garbage`; chunk numbers take 4 bytes each, big endian.
+
+    `at_us`: the transaction's stamp, for rows that are new.
+    """
     numbers = [b"".join(n.to_bytes(4, "big") for n in row.chunk_numbers) for row in rows]
     return [
         [row.bundle_id for row in rows],
         [row.dropped_by for row in rows],
         numbers,
         [row.size for row in rows],
-        [at_us] * len(rows),
+        [row.at_us or at_us for row in rows],
     ]
 
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -83,6 +84,19 @@ class Dev:
         host = self.said["endpoint"].partition("://")[2]
         account = Account(host, self.said["access_key"], self.said["secret_key"])
         return asyncio.run(_ask(S3Client(account), method, path, body))
+
+    def run(self, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+        """Run a command on this directory; return its exit code and its lines of JSON."""
+        options = ("--json", "--data-dir", str(self.data_dir))
+        done = subprocess.run(
+            [sys.executable, "-m", "fileflux.console.cli", *arguments, *options],
+            capture_output=True,
+            text=True,
+            timeout=SOON_S,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -218,6 +232,32 @@ def _following(dev: Dev) -> Iterator[subprocess.Popen[str]]:
     with process:
         yield process
         process.kill()
+
+
+@pytest.mark.timeout(START_WITHIN_S + SOON_S)
+def test_a_bucket_that_was_emptied_and_deleted_by_mistake_is_restored_byte_for_byte(
+    dev: Dev,
+) -> None:
+    objects = {"small": b"a few bytes", "empty": b"", "large": b"0123456789abcdef" * (9 << 16)}
+    assert dev.ask("PUT", "/mistake").status == 200
+    for key, body in objects.items():
+        assert dev.ask("PUT", f"/mistake/{key}", body).status == 200
+    before = datetime.now(UTC).isoformat()
+    assert dev.ask("PUT", "/mistake/small", b"wrong").status == 200
+    for path in (*(f"/mistake/{key}" for key in objects), "/mistake"):
+        assert dev.ask("DELETE", path).status == 204
+    command = ("restore", "mistake", "--as-of", before)
+    for options, made in (("--dry-run",), 3), ((), 3), ((), 0):
+        code, lines = dev.run(*command, *options)
+        summary = lines[-1]["summary"]
+        assert (code, summary["keys"]["create"], len(lines)) == (0, made, 4)
+        assert summary["makes_bucket"] == bool(made)
+        assert summary["keys"]["unchanged"] == 3 - made
+
+    for key, body in objects.items():
+        answer = dev.ask("GET", f"/mistake/{key}")
+        assert (answer.status, answer.body) == (200, body), key
+    assert dev.run("hold", "list") == (0, [{"holds": []}])
 
 
 @pytest.mark.timeout(START_WITHIN_S + SOON_S)

@@ -133,6 +133,7 @@ async def _asked(environment: Mapping[str, str], public: str) -> None:
     code, out = await command(environment, "archive", "list")
     assert code == 0, out
     assert "upto-00000000000000000002-from-00000000000000000001.jsonl.gz" in out
+    await _snapshot(environment)
     code, out = await command(environment, "audit", "verify", "--json", "--key", public)
     found = json.loads(out)
     assert code == 0, out
@@ -141,6 +142,15 @@ async def _asked(environment: Mapping[str, str], public: str) -> None:
     assert found["checkpoints"]["signed_to"] == 2
     code, out = await command(environment, "audit", "key", "public", "--json")
     assert (code, [key["key"] for key in json.loads(out)["keys"]]) == (0, [public])
+
+
+async def _snapshot(environment: Mapping[str, str]) -> None:
+    code, out = await command(environment, "snapshot", "create", "--json")
+    made = json.loads(out)
+    assert (code, made["position"], made["whole_at"], made["archived_to"]) == (0, 2, 2, 2)
+    code, out = await command(environment, "snapshot", "list", "--json")
+    (found,) = json.loads(out)["snapshots"]
+    assert (code, found["name"], found["problem"]) == (0, made["name"], None)
 
 
 async def _broken(archive: S3Archive, environment: Mapping[str, str]) -> None:

@@ -10,6 +10,8 @@ WHOLE_TABLES = {
     "audit_keys": "a row per key that ever signed, read by a person",
     "page_access_keys": "a row per key, read by a digest, in the order of its bytes",
     "page_nodes": "a row per node, read by a digest, in the order of its bytes",
+    "holds": "a row per hold, read now and then",
+    "page_pending_blocks": "what has no number yet, read by a snapshot",
     "node_intents": "a row per node, read every few seconds",
     "pending_audit": "what has no number yet",
     "route_all": "a row per route, of which there are few, read once a second",

@@ -18,16 +18,22 @@ from fileflux.core.changes import (
     CopyObject,
     CopyPart,
     CreateBucket,
+    CreateHold,
     CreateKey,
     CreateMultipart,
     CreateUser,
     DeleteBucket,
     DeleteKey,
+    DeleteNewer,
     DeleteObject,
     DeleteUser,
     DropContent,
+    PastContent,
+    PastPart,
     PutObject,
     PutPart,
+    ReleaseHold,
+    RestoreVersion,
     SetKeyActive,
     SetNodeIntent,
     SetPassword,
@@ -73,7 +79,11 @@ class Draw:
             "user_id": self.id(), "name": self.pick(("ada", "bob")), "password_hash": "",
             "is_root": False, "access_key": self.pick(("K1", "K2")), "secret": b"s",
             "active": False, "node_id": NODES[0], "intent": self.pick(("drain", "fly")),
-            "weight": 0.5,
+            "weight": 0.5, "contents": tuple(self.content() for _ in range(self.rng.randrange(3))),
+            "seen_version": self.pick((None, self.id())), "past_version": self.id(),
+            "past_position": 1, "after_stamp": self.rng.randrange(1 << 50), "hold_id": self.id(),
+            "kind": "operator", "reason": "audit", "from_position": 1, "from_us": 0,
+            "until_us": 1_767_225_600_000_000 + self.rng.randrange(-9, 1 << 42),
         }  # fmt: skip
         return kind(**{name: given[name] for name in kind.__dataclass_fields__ if name in given})
 
@@ -94,6 +104,13 @@ class Draw:
     def part(self) -> CompletedPart:
         return CompletedPart(self.rng.randrange(0, 3), self.pick(ETAGS), self.pick(CHECKSUMS))
 
+    def content(self) -> PastContent:
+        parts = tuple(
+            PastPart(self.rng.randrange(0, 3), 5, "e", ObjectMeta(), self.manifest(), self.id(), 7)
+            for _ in range(self.rng.randrange(2))
+        )
+        return PastContent(self.id(), self.manifest(), parts)
+
     def conditions(self) -> WriteConditions:
         values = (None, None, None, "*", "abc")
         return WriteConditions(self.pick(values), self.pick(values))
@@ -101,8 +118,9 @@ class Draw:
 
 KINDS: tuple[type[Change], ...] = (
     AbortMultipart, AcceptAsync, CompleteMultipart, ConfigureBucket, CopyObject, CopyPart,
-    CreateBucket, CreateKey, CreateMultipart, CreateUser, DeleteBucket, DeleteKey, DeleteObject,
-    DeleteUser, DropContent, PutObject, PutPart, SetKeyActive, SetNodeIntent, SetPassword,
+    CreateBucket, CreateHold, CreateKey, CreateMultipart, CreateUser, DeleteBucket, DeleteKey,
+    DeleteNewer, DeleteObject, DeleteUser, DropContent, PutObject, PutPart, ReleaseHold,
+    RestoreVersion, SetKeyActive, SetNodeIntent, SetPassword,
 )  # fmt: skip
 
 

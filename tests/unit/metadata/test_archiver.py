@@ -12,7 +12,9 @@ from tests.model.archive_world import (
     open_archive_world,
 )
 from tests.model.audit_world import turns
+from tests.model.metadata_changes import ACTOR
 
+from fileflux.core.changes import CreateHold
 from fileflux.core.clock import ManualClock
 from fileflux.core.failpoints import FailpointError
 from fileflux.events.topics import AUDIT
@@ -90,6 +92,28 @@ async def test_what_is_not_published_is_not_archived(world: ArchiveWorld) -> Non
     await all_steps(archiver)
 
     assert world.segments() == []
+
+
+async def test_what_a_hold_names_stays_in_the_database_until_it_has_run_out(
+    world: ArchiveWorld,
+) -> None:
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    await world.write(5, sequencer)
+    until_us = await world.reader.clock_us() + int(3 * KEEP_S * 1_000_000)
+    maker = world.audit.world.maker
+    hold = CreateHold(
+        upload_id=maker.id(), actor=ACTOR, at_us=0, hold_id=maker.id(), kind="operator",
+        reason="an audit", from_position=3, from_us=0, until_us=until_us,
+    )  # fmt: skip
+    assert (await world.audit.writer.submit(hold)).ok
+    await world.write(5, sequencer)
+    world.wait(2 * KEEP_S)
+    await all_steps(archiver)
+    assert (await kept(world))[0] == 1, "archived and old, and a hold names position 3"
+
+    world.wait(2 * KEEP_S)
+    await all_steps(archiver)
+    assert await kept(world) == await newest(world)
 
 
 async def test_only_what_is_archived_and_old_leaves_the_database(world: ArchiveWorld) -> None:

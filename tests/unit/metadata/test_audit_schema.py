@@ -12,7 +12,8 @@ from tests.model.any_rows import ROWS
 from tests.model.change_storm import Storm, batches
 from tests.model.metadata_changes import ACTOR, AT_US, NODES, Maker
 from tests.model.metadata_store import Store
-from tests.model.rebuild_world import records_of
+from tests.model.rebuild_world import number, records_of, write
+from tests.model.restore_world import RestoreWorld
 from tests.model.salvage_bundles import Uploads
 from tests.model.salvage_world import salvage
 from tests.model.schema_check import found_wrong, problems
@@ -35,6 +36,7 @@ from fileflux.metadata.audit_record import SALVAGE, SYSTEM_STREAM, decode_record
 from fileflux.metadata.audit_schema import audit_headers
 from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.checkpoint import encode_checkpoint, sign_next
+from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_loads import load_rows
 from fileflux.metadata.parts_budget import Limits
 from fileflux.metadata.row_json import effect_to_json
@@ -81,9 +83,9 @@ def test_every_effect_is_as_declared(row: Row) -> None:
     """A row's schema is made from its type; this says that its JSON is too."""
     table, key = key_of(row)
     raw = encode_record(_recorded(Maker().user())[0])
-    for write in (RowWrite(table, key, row), RowWrite(table, key, None)):
+    for effect in (RowWrite(table, key, row), RowWrite(table, key, None)):
         event = orjson.loads(raw)
-        event["data"]["effects"] = [effect_to_json(write)]
+        event["data"]["effects"] = [effect_to_json(effect)]
         assert problems("audit-record", event) == []
 
 
@@ -166,8 +168,30 @@ async def test_records_of_a_salvage_are_as_declared() -> None:
     assert any(record.facts.get("salvaged") for record in found)
 
 
+async def restored_records() -> list[AuditRecord]:
+    """A key that came back, one that was made since and deleted, and the hold meanwhile."""
+    world, maker = RestoreWorld(MemoryDatabase()), Maker()
+    bucket = maker.bucket()
+    await write(world.database, maker.user(), bucket, maker.put(bucket, b"k"))
+    await number(world.database, world.reader)
+    then = len(await world.records())
+    await write(world.database, maker.delete(bucket, b"k"), maker.put(bucket, b"newer"))
+    await number(world.database, world.reader)
+    count = len(await world.records())
+    await world.restore("photos", then, deletes_newer=True)
+    return [decode_record(one.payload) for one in (await world.records())[count:]]
+
+
+async def test_records_of_a_restore_and_its_hold_are_as_declared() -> None:
+    found = await restored_records()
+    for record in found:
+        assert_published_as_declared(record)
+    assert sum("restored" in record.facts for record in found) == 2
+
+
 async def test_no_operation_is_left_out_by_these_tests() -> None:
     found = [*account_records(), *async_records(), *await salvaged_records()]
+    found += await restored_records()
     storm, store = Storm(random.Random(7376)), Store(limits=TINY)
     store.run(storm.maker.user())
     for _ in range(300):

@@ -16,8 +16,10 @@ S3_NAMES: Final = {
     "CopyObject": "s3:ObjectCreated:Copy",
     "CompleteMultipartUpload": "s3:ObjectCreated:CompleteMultipartUpload",
     "DeleteObject": "s3:ObjectRemoved:Delete",
+    "RestoreVersion": "s3:ObjectCreated:Copy",
 }
-"""The operations that are told, by their names in S3's notifications."""
+"""The operations that are told, by their names in S3's notifications. Whoever brings an older
+version back in S3 copies it; `ObjectRestore` there is about archived storage classes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
