@@ -139,7 +139,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "a demand without a condition": (
         lambda s: s["allOf"].append({"required": ["size"]}),
-        "`allOf` was []",
+        "every record has a promise",
     ),
     "another null": (_set("properties", "owner", "anyOf", to=[text("Whose.")]), "/owner: `anyOf`"),
 }
