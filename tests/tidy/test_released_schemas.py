@@ -67,6 +67,12 @@ def test_checkpoints_of_version_1_are_as_todays_schema_says() -> None:
     assert lines
 
 
+def test_the_table_says_what_an_enumeration_is_on_the_wire() -> None:
+    """Otherwise a number could be given to another member, unseen."""
+    assert wire_table()["enums"] == {"SizeClass": {"SMALL": 0, "LARGE": 1}}
+    assert released_schemas()["pipeline"]["enums"] == wire_table()["enums"]
+
+
 def _records_in(kind: Any) -> Iterator[Any]:
     if dataclasses.is_dataclass(kind):
         yield kind
