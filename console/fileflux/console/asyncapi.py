@@ -168,8 +168,10 @@ def _internal_topics() -> Json:
 
 
 def _public_messages() -> Json:
-    bucket_key = {"type": "string", "description": "The bucket's id, 16 bytes."}
-    object_key = {"type": "string", "description": "`<bucket>/<key>`, as the key has it."}
+    raw = "The bucket's id: 16 raw bytes, no text; zeros for what belongs to no bucket."
+    bucket_key = {"type": "string", "format": "binary", "description": raw}
+    of_object = "`<bucket>/<key>`, in the key's own bytes: they need not be UTF-8."
+    object_key = {"type": "string", "format": "binary", "description": of_object}
     number_key = {"type": "string", "description": "`<stream>/<number>`, in ASCII."}
     return {
         "audit-record": _message("A change", audit_headers(), key=bucket_key, name="audit-record"),
