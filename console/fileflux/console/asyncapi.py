@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from fileflux.core.json_schema import VERSION, Schema, record, text
+from fileflux.core.tracing import TRACEPARENT
 from fileflux.events.reference import described
 from fileflux.events.topics import (
     ACCESS_TOPIC,
@@ -230,7 +231,8 @@ def _webhook_headers() -> Schema:
         ATTEMPT_HEADER: text("1, 2, 3 …"),
     }
     replay = text("The replay that this is of; missing in what is told for the first time.")
-    return record(required, {REPLAY_HEADER: replay})
+    trace = text("The request's place in a trace (W3C), if it had one.")
+    return record(required, {REPLAY_HEADER: replay, TRACEPARENT: trace})
 
 
 def _binary_headers() -> Schema:
