@@ -1,8 +1,10 @@
 """The thumbnailer that people copy: once per version, never of its own, bad files passed over."""
 
 import io
+import json
 import runpy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,6 +64,7 @@ class Bench:
 
     def __init__(self, example: dict[str, Any]) -> None:
         self.s3 = Objects()
+        self.main = example["main"]
         self.work = example["Thumbnailer"](self.s3, "photos", "small")
 
     def store(self, key: str, body: bytes, version: str, bucket: str = "photos") -> dict[str, Any]:
@@ -182,3 +185,47 @@ def test_what_is_no_picture_of_its_bucket_is_passed_over(bench: Bench) -> None:
     system = {"type": "fileflux.user.created", "data": {"bucket": "", "facts": {}}}
     assert bench.work.handle(system) == ""
     assert bench.work.handle({}) == "", "a record without a value"
+
+
+class Topic:
+    """One record, by the calls of confluent-kafka's consumer that the example makes."""
+
+    def __init__(self, event: dict[str, Any]) -> None:
+        self._left: list[Any] = [
+            SimpleNamespace(error=lambda: None, value=lambda: json.dumps(event))
+        ]
+        self.stored: list[Any] = []
+
+    def assign(self, _: list[Any]) -> None: ...
+
+    def poll(self, _: float) -> Any:
+        if not self._left:
+            raise KeyboardInterrupt
+        return self._left.pop()
+
+    def store_offsets(self, message: Any) -> None:
+        self.stored.append(message)
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("refused", "ended", "read"), [("SlowDown", ClientError, 0), ("", KeyboardInterrupt, 1)]
+)
+def test_an_event_counts_as_read_when_its_thumbnail_is_stored_and_not_before(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: str,
+    ended: type[BaseException],
+    read: int,
+) -> None:
+    """Killed or refused in between, it comes again."""
+    topic = Topic(bench.store("a.png", picture(), "v1"))
+    bench.s3.gone = refused
+    used = bench.main.__globals__
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "localhost:9")
+    monkeypatch.setitem(used, "Consumer", lambda _: topic)
+    monkeypatch.setitem(used, "boto3", SimpleNamespace(client=lambda _: bench.s3))
+    with pytest.raises(ended):
+        bench.main("photos", "small")
+    assert (len(topic.stored), bench.s3.puts) == (read, read)
