@@ -68,6 +68,8 @@ class Index:
         """Tell whether the event is new. Numbers show a hole; each bucket has its own besides."""
         position, sequence = int(headers["ce_position"]), int(headers["ce_sequence"])
         last_position, _ = self.place()
+        if position == 1:
+            self.late_left = 0  # What follows the first one is late no more.
         if position <= last_position:
             return False  # Published again.
         if position > last_position + 1 and self.late_left > 0:
@@ -75,7 +77,6 @@ class Index:
             return False  # It overtook the first ones, and comes again behind them.
         if position != last_position + 1:
             raise Gap(f"position {position} follows {last_position}")
-        self.late_left = 0
         found = self.db.execute(
             "SELECT sequence FROM streams WHERE stream = ?", (headers["ce_stream"],)
         ).fetchone()
@@ -129,26 +130,39 @@ async def follow(index: Index, consumer: Any) -> None:
     consumer.assign([TOPIC])
     start = (await consumer.beginning_offsets([TOPIC]))[TOPIC]
     end = (await consumer.end_offsets([TOPIC]))[TOPIC]
-    _, offset = index.place()
-    at = offset if start <= offset <= end else start  # Else the topic was wiped and filled again.
+    position, at = index.place()
+    if not start <= at <= end:
+        at = start  # The topic was wiped and filled again.
     while True:
-        consumer.seek(TOPIC, at)
         index.late_left = LATE_MAX if at == start else 0
         try:
-            while True:
-                found = await consumer.getmany(TOPIC, timeout_ms=500, max_records=500)
-                index.take(found.get(TOPIC, []))
+            await read_from(at, index, consumer)
         except Gap as gap:
-            if at == start:
+            if at == start and index.place()[0] == position:
                 raise  # Not there either: `fileflux audit verify` says what is wrong.
             print(f"{gap}: reading again from the start", file=sys.stderr)
-            at = start
+            at = start = (await consumer.beginning_offsets([TOPIC]))[TOPIC]
+            position, _ = index.place()
+
+
+async def read_from(offset: int, index: Index, consumer: Any) -> None:
+    """Index for ever from an offset on; raise Gap."""
+    consumer.seek(TOPIC, offset)
+    is_told = False
+    while True:
+        found = await consumer.getmany(TOPIC, timeout_ms=500, max_records=500)
+        index.take(found.get(TOPIC, []))
+        if not found and 0 < index.late_left < LATE_MAX and not is_told:
+            print("the topic begins later: waiting for position 1", file=sys.stderr)
+            is_told = True
 
 
 async def main(path: str) -> None:
     index = Index(path)
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"], enable_auto_commit=False
+        bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"],
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # Else a topic that is wiped meanwhile is read from its end.
     )
     await consumer.start()
     try:

@@ -5,9 +5,10 @@ export AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… AWS_DEFAULT_REGION=us-eas
 python examples/thumbnailer.py photos thumbnails
 
 At least once: an event counts as read when its thumbnail is stored, and a thumbnail names the
-version that it is of, so an event that comes again does nothing. It reads one bucket and writes
-another, and leaves alone what a thumbnailer made: thumbnails of thumbnails there are none. Needs
-confluent-kafka, boto3 and Pillow.
+version that it is of, so an event that comes again does nothing. Its place is Kafka's offset: after
+the topic was wiped and filled again, give it another GROUP, and it begins anew. It reads one bucket
+and writes another, and leaves alone what a thumbnailer made: thumbnails of thumbnails there are
+none. Needs confluent-kafka, boto3 and Pillow.
 """
 
 import io
@@ -29,10 +30,12 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 PIXELS = (160, 160)
 SOURCE_BYTES_MAX = 32 << 20
 OF_VERSION = "thumbnail-of-version"
-GONE = {"NoSuchKey", "404", "PreconditionFailed", "412"}
-
-Image.MAX_IMAGE_PIXELS = 64_000_000
-"""A small file may unpack to a huge picture: Pillow refuses twice as many."""
+FORMATS = ("JPEG", "PNG", "WEBP")
+"""Whatever a file's name says: Pillow knows forty more, and runs a program for one of them."""
+SOURCE_PIXELS_MAX = 64_000_000
+"""A small file may unpack to a huge picture."""
+KEY_BYTES_MAX = 1024
+GONE = {"NoSuchKey", "NoSuchBucket", "404", "PreconditionFailed", "412"}
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,12 @@ class Thumbnailer:
 
     def handle(self, event: Mapping[str, Any]) -> str:
         """Do what an event asks for; return what was done, empty for an event of others."""
-        data = event["data"]
+        data = event.get("data", {})
         key = data.get("key", "")  # Keys that are no UTF-8 are not ours.
-        if data["bucket"] != self.source or not key.lower().endswith(SUFFIXES):
+        if data.get("bucket") != self.source or not key.lower().endswith(SUFFIXES):
             return ""
+        if len(name_of(key).encode()) > KEY_BYTES_MAX:
+            return f"too long for a thumbnail's name: {key!r}"
         if event["type"] == "fileflux.object.deleted":
             self.s3.delete_object(Bucket=self.target, Key=name_of(key))
             return f"removed {key!r}"
@@ -101,11 +106,13 @@ def thumbnail(picture: bytes) -> bytes | None:
     """Return a small JPEG; None for what is no picture: one bad file must not stop the others."""
     made = io.BytesIO()
     try:
-        with Image.open(io.BytesIO(picture)) as image:
+        with Image.open(io.BytesIO(picture), formats=FORMATS) as image:
+            if image.width * image.height > SOURCE_PIXELS_MAX:
+                return None
             image.draft("RGB", PIXELS)
             image.thumbnail(PIXELS)
             image.convert("RGB").save(made, "JPEG")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Whatever a decoder says of a stranger's bytes, and it is a lot.
         return None
     return made.getvalue()
 
@@ -117,7 +124,7 @@ def main(source: str, target: str) -> None:
     consumer = Consumer(
         {
             "bootstrap.servers": os.environ["KAFKA_BOOTSTRAP_SERVERS"],
-            "group.id": f"thumbnailer-{source}-{target}",
+            "group.id": os.environ.get("GROUP", f"thumbnailer-{source}-{target}"),
             "enable.auto.offset.store": False,  # Commits only what was handled.
             "auto.offset.reset": "earliest",
         }

@@ -10,11 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tools import schema_compatibility, wire_compatibility
+from tools import channel_compatibility, schema_compatibility, wire_compatibility
 
-from fileflux.console.event_schemas import PIPELINE, files, published
+from fileflux.console.event_schemas import CHANNELS, PIPELINE, files, published
 from fileflux.core.json_schema import VERSION
 
+RULES: Final = {
+    PIPELINE: wire_compatibility.problems,
+    CHANNELS: channel_compatibility.problems,
+}
+"""Of what is no JSON Schema."""
 RELEASED: Final = Path(__file__).parents[1] / "schemas" / f"v{VERSION}"
 
 
@@ -26,8 +31,8 @@ def broken_promises(released: Mapping[str, Any]) -> list[str]:
         if name not in now:
             found.append(f"{name} was removed. {schema_compatibility.ADVICE}")
             continue
-        rules = wire_compatibility if name == PIPELINE else schema_compatibility
-        found += [f"{name}: {said}" for said in rules.problems(old, now[name]())]
+        problems = RULES.get(name, schema_compatibility.problems)
+        found += [f"{name}: {said}" for said in problems(old, now[name]())]
     return found
 
 

@@ -31,6 +31,9 @@ def _table(released: Table, current: Table) -> Iterator[str]:
                 yield f"{name} had kind {before['kind']} and has {after['kind']}."
             yield from _fields(name, before["fields"], after["fields"])
         yield from _numbers(family, released[family], current[family])
+    for name, members in released.get("enums", {}).items():
+        if members != (now := current["enums"].get(name)):
+            yield f"{name} was {members} and is {now}: a reader refuses what it does not know."
 
 
 def _fields(name: str, before: Sequence[Table], after: Sequence[Table]) -> Iterator[str]:

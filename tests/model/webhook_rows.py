@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from fileflux.core.ids import BucketId, UserId
+from fileflux.metadata.audit_facts import key_facts
 from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.webhook_rows import Subscription
 
@@ -54,7 +55,7 @@ def audit_record(
         "operation": operation,
         "bucket": "photos",
         "bucket_id": BUCKET_ID.hex(),
-        "key": key.decode(),
+        **key_facts(key),
         "at_us": stamp_of(position),
         "stamp": stamp_of(position),
         "actor": {"user_name": "ada", "source_address": "192.0.2.1", "request_id": "R1"},

@@ -12,7 +12,7 @@ from tests.model.golden_events import FIXTURE, TABLE, golden_events
 from tests.model.schema_check import problems
 from tools.release_schemas import broken_promises, released_schemas
 
-from fileflux.console.event_schemas import SCHEMAS, published
+from fileflux.console.event_schemas import PIPELINE, SCHEMAS, published
 from fileflux.core.changes import Change
 from fileflux.events.codec import decode_events
 from fileflux.events.schema import Event
@@ -39,8 +39,10 @@ def test_a_broken_promise_of_any_schema_is_found() -> None:
         asked = copy.deepcopy(schema)
         if name in SCHEMAS:
             asked.setdefault("properties", {})["promised"] = {"type": "string"}
-        else:
+        elif name == PIPELINE:
             asked["events"]["Promised"] = {"kind": 99, "fields": []}
+        else:
+            asked["promised"] = {"address": None, "messages": {}}
         assert len(broken_promises({name: asked})) == 1
         assert broken_promises({name: schema}) == []
     assert "removed" in broken_promises({"of-old": {}})[0]
@@ -65,6 +67,12 @@ def test_checkpoints_of_version_1_are_as_todays_schema_says() -> None:
     lines = (FIXTURES / "archive_v1_checkpoints.jsonl").read_bytes().splitlines()
     assert [problems("checkpoint", line) for line in lines] == [[]] * len(lines)
     assert lines
+
+
+def test_the_table_says_what_an_enumeration_is_on_the_wire() -> None:
+    """Otherwise a number could be given to another member, unseen."""
+    assert wire_table()["enums"] == {"SizeClass": {"SMALL": 0, "LARGE": 1}}
+    assert released_schemas()["pipeline"]["enums"] == wire_table()["enums"]
 
 
 def _records_in(kind: Any) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from fileflux.core.json_schema import VERSION, Schema, record, text
+from fileflux.core.tracing import TRACEPARENT
 from fileflux.events.reference import described
 from fileflux.events.topics import (
     ACCESS_TOPIC,
@@ -168,8 +169,10 @@ def _internal_topics() -> Json:
 
 
 def _public_messages() -> Json:
-    bucket_key = {"type": "string", "description": "The bucket's id, 16 bytes."}
-    object_key = {"type": "string", "description": "`<bucket>/<key>`, as the key has it."}
+    raw = "The bucket's id: 16 raw bytes, no text; zeros for what belongs to no bucket."
+    bucket_key = {"type": "string", "format": "binary", "description": raw}
+    of_object = "`<bucket>/<key>`, in the key's own bytes: they need not be UTF-8."
+    object_key = {"type": "string", "format": "binary", "description": of_object}
     number_key = {"type": "string", "description": "`<stream>/<number>`, in ASCII."}
     return {
         "audit-record": _message("A change", audit_headers(), key=bucket_key, name="audit-record"),
@@ -228,7 +231,8 @@ def _webhook_headers() -> Schema:
         ATTEMPT_HEADER: text("1, 2, 3 …"),
     }
     replay = text("The replay that this is of; missing in what is told for the first time.")
-    return record(required, {REPLAY_HEADER: replay})
+    trace = text("The request's place in a trace (W3C), if it had one.")
+    return record(required, {REPLAY_HEADER: replay, TRACEPARENT: trace})
 
 
 def _binary_headers() -> Schema:

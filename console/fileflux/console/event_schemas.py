@@ -6,6 +6,7 @@ from typing import Final
 
 import orjson
 
+from fileflux.console.channel_promises import channel_promises
 from fileflux.core.json_schema import Schema
 from fileflux.events.wire_table import wire_table
 from fileflux.ingest.access_schema import access_record
@@ -34,6 +35,8 @@ SCHEMAS: Final[Mapping[str, Callable[[], Schema]]] = {
 
 PIPELINE: Final = "pipeline"
 """The table of our own topics' records: no JSON Schema, they are msgpack."""
+CHANNELS: Final = "channels"
+"""The table of the public channels: addresses, and their messages' headers and keys."""
 
 
 def files() -> dict[str, Callable[[], str]]:
@@ -42,8 +45,8 @@ def files() -> dict[str, Callable[[], str]]:
 
 
 def published() -> dict[str, Callable[[], Schema]]:
-    """Return what makes each schema and the table, by name: all that a release promises."""
-    return {**SCHEMAS, PIPELINE: wire_table}
+    """Return what makes each schema and each table, by name: all that a release promises."""
+    return {**SCHEMAS, PIPELINE: wire_table, CHANNELS: channel_promises}
 
 
 def _text(make: Callable[[], Schema]) -> str:

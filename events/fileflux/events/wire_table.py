@@ -5,7 +5,9 @@ and a kind number is for ever (`wire.py` says why).
 """
 
 import dataclasses
-from collections.abc import Mapping
+import enum
+import typing
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fileflux.events.codec import WIRE_VERSION
@@ -14,13 +16,32 @@ from fileflux.events.wire import CHANGE_KINDS, EVENT_KINDS, fields_of
 
 
 def wire_table() -> dict[str, Any]:
-    """Return {version, events, changes, parts}: each kind with its number, or part, by name."""
+    """Return {version, events, changes, parts, enums}: each kind with its number, or part, by name.
+
+    `enums`: what each member is on the wire, by its name.
+    """
     return {
         "version": WIRE_VERSION,
         "events": _kinds(EVENT_KINDS),
         "changes": _kinds(CHANGE_KINDS),
         "parts": {part.__name__: {"fields": fields_table(part)} for part in PARTS},
+        "enums": {
+            kind.__name__: {member.name: member.value for member in kind} for kind in _enums()
+        },
     }
+
+
+def _enums() -> list[type[enum.Enum]]:
+    records = (*EVENT_KINDS.values(), *CHANGE_KINDS.values(), *PARTS)
+    found = {one for record in records for kind in fields_of(record)[1] for one in _enums_in(kind)}
+    return sorted(found, key=lambda kind: kind.__name__)
+
+
+def _enums_in(kind: Any) -> Iterator[type[enum.Enum]]:
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        yield kind
+    for argument in typing.get_args(kind):
+        yield from _enums_in(argument)
 
 
 def _kinds(kinds: Mapping[int, type]) -> dict[str, Any]:

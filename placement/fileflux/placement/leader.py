@@ -184,7 +184,8 @@ class Leader:
         try:
             was_wiped = await self._view.was_wiped()
         except BrokerUnavailable:
-            return  # Nobody can tell; what needs the broker says so itself.
+            self._wiped_since_s = None  # Nobody can tell, and what needs the broker says so itself.
+            return
         if not was_wiped:
             self._wiped_since_s = None
             return

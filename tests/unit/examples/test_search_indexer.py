@@ -3,7 +3,7 @@
 import json
 import runpy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +125,81 @@ def test_what_overtook_the_first_records_of_a_refilled_topic_is_passed_over(
     assert index.place()[0] == 7
     with pytest.raises(example["Gap"]):
         index.take([Record(9, [("ce_position", b"9"), ("ce_sequence", b"9")], b"")])
+
+
+class NothingMore(Exception):
+    """The topic's end: a real one would wait."""
+
+
+class Consumer:
+    """A topic of these records, by the calls of aiokafka's consumer that the example makes."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.held = list(records)
+        self.refills: list[list[Record]] = []
+        self._at = 0
+
+    def assign(self, _: Sequence[Any]) -> None: ...
+
+    def seek(self, _: Any, at: int) -> None:
+        self._at = at
+
+    async def beginning_offsets(self, topics: Sequence[Any]) -> dict[Any, int]:
+        return {topics[0]: self.held[0].offset if self.held else 0}
+
+    async def end_offsets(self, topics: Sequence[Any]) -> dict[Any, int]:
+        return {topics[0]: self.held[-1].offset + 1 if self.held else 0}
+
+    async def getmany(self, topic: Any, **_: Any) -> dict[Any, list[Record]]:
+        found = [one for one in self.held if one.offset >= self._at][:2]
+        if not found and self.refills:
+            self.held = self.refills.pop(0)
+            return {}
+        if not found:
+            raise NothingMore
+        self._at = found[-1].offset + 1
+        return {topic: found}
+
+
+def at_offsets(records: Sequence[Record], first: int = 0) -> list[Record]:
+    return [replace(one, offset=first + at) for at, one in enumerate(records)]
+
+
+async def test_a_gap_is_read_again_from_the_start_once_and_then_it_is_an_error(
+    example: dict[str, Any], records: list[Record]
+) -> None:
+    """Also where the records before the gap are known: they are no late ones."""
+    index = example["Index"](":memory:")
+    index.take(records[:3])
+    lost = Consumer([*records[:3], *records[4:]])
+    with pytest.raises(example["Gap"], match="position 5 follows 3"):
+        await example["follow"](index, lost)
+    assert index.place()[0] == 3
+
+    with pytest.raises(NothingMore):
+        await example["follow"](index, Consumer(at_offsets([*records[4:], *records])))
+    assert index.place()[0] == 7
+
+
+async def test_a_topic_that_is_wiped_and_filled_again_meanwhile_is_followed(
+    example: dict[str, Any], records: list[Record]
+) -> None:
+    """Whoever began at its start begins there again; that is no second gap."""
+    index = example["Index"](":memory:")
+    consumer = Consumer(at_offsets([records[0], *records[:3]]))
+    consumer.refills = [at_offsets(records)]
+    with pytest.raises(NothingMore):
+        await example["follow"](index, consumer)
+    assert index.place()[0] == 7
+
+
+async def test_a_topic_without_its_first_record_is_told(
+    example: dict[str, Any], records: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be on its way to a topic that was wiped; if not, somebody has to know."""
+    index = example["Index"](":memory:")
+    consumer = Consumer(at_offsets(records[2:]))
+    consumer.refills = [consumer.held]
+    with pytest.raises(NothingMore):
+        await example["follow"](index, consumer)
+    assert capsys.readouterr().err.count("waiting for position 1") == 1

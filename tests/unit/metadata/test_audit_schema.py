@@ -254,3 +254,25 @@ def test_what_is_not_as_declared_is_found(path: tuple[Any, ...], value: object) 
         place = place[step]
     place[path[-1]] = value
     assert problems("audit-record", event)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("type",), "fileflux.never.heard_of"),
+        (("data", "operation"), "NeverHeardOf"),
+        (("data", "effects", 0, "table"), "tables"),
+        (("time",), "2026-13-01T00:00:00Z"),
+        (("source",), "/buckets/a b"),
+        (("data", "key_base64"), "not base64"),
+    ],
+)
+def test_what_a_plain_validator_only_notes_is_checked(path: tuple[Any, ...], value: object) -> None:
+    """A value that is not declared as known, a time that is none, bytes that are not base64."""
+    event = orjson.loads(encode_record(account_records()[2]))
+    assert problems("audit-record", event) == []
+    place = event
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    assert problems("audit-record", event)

@@ -356,6 +356,30 @@ async def test_a_stand_by_says_soon_that_nobody_fills_a_wiped_topic(world: World
     assert stand_by.leader.problem() is None
 
 
+async def _away() -> bool:
+    raise BrokerUnavailable("away")
+
+
+async def test_a_stand_by_does_not_count_the_time_in_which_the_broker_tells_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker that comes back empty may go away again: a restart would not bring it back."""
+    leader, stand_by = await world.worker("w1"), await world.worker("w2")
+    leader.leader.assigned(leads=True)
+    await leader.steps(5, nodes=3)
+    await stand_by.view.catch_up()
+    world.broker.wipe(PLACEMENT_MAP)
+    await stand_by.steps(4, nodes=3)
+    with monkeypatch.context() as away:
+        away.setattr(stand_by.view, "was_wiped", _away)
+        await stand_by.steps(NOBODY_FILLS_S * 2, nodes=3)
+        assert stand_by.leader.problem() is None
+    await stand_by.steps(NOBODY_FILLS_S - 1, nodes=3)
+    assert stand_by.leader.problem() is None
+    await stand_by.steps(4, nodes=3)
+    assert "wiped" in str(stand_by.leader.problem())
+
+
 async def test_a_stand_by_on_a_new_cluster_waits_for_the_first_map(world: World) -> None:
     worker = await world.worker("w1")
     await worker.steps(NOBODY_FILLS_S * 2, nodes=3)

@@ -139,7 +139,7 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "a demand without a condition": (
         lambda s: s["allOf"].append({"required": ["size"]}),
-        "`allOf` was []",
+        "every record has a promise",
     ),
     "another null": (_set("properties", "owner", "anyOf", to=[text("Whose.")]), "/owner: `anyOf`"),
 }
@@ -171,6 +171,7 @@ def table() -> dict[str, Any]:
         "events": {"Assigned": {"kind": 1, "fields": fields}},
         "changes": {},
         "parts": {"Chunk": {"fields": copy.deepcopy(fields)}},
+        "enums": {"Size": {"SMALL": 0, "LARGE": 1}},
     }
 
 
@@ -181,6 +182,7 @@ WIRE_ALLOWED: dict[str, Change] = {
         {**FIELD, "optional": True}
     ),
     "another event": _set("events", "Lost", to={"kind": 2, "fields": []}),
+    "another enumeration": _set("enums", "Mood", to={"GOOD": 1}),
 }
 WIRE_BROKEN: dict[str, tuple[Change, str]] = {
     "a field at the end without a default": (
@@ -200,6 +202,12 @@ WIRE_BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "a removed event": (_drop("events", "Assigned"), "Assigned was removed"),
     "another version": (_set("version", to=2), "The wire version was 1 and is 2"),
+    "an enumeration with other numbers": (
+        _set("enums", "Size", to={"LARGE": 0, "SMALL": 1}),
+        "Size was {'SMALL': 0, 'LARGE': 1} and is",
+    ),
+    "an enumeration with one more": (_set("enums", "Size", "HUGE", to=2), "Size was"),
+    "an enumeration that is gone": (_drop("enums", "Size"), "Size was"),
     "a number that is given again": (
         _set("events", "Lost", to={"kind": 1, "fields": []}),
         "Kind 1 of the events was Assigned's",

@@ -1,18 +1,27 @@
 """Whatever a webhook sends is what the published schemas say, and nothing more."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.model.route_rows import route
-from tests.model.schema_check import problems
+from tests.model.schema_check import found_wrong, problems
 from tests.model.webhook_rows import audit_record, subscription
 
+from fileflux.console.asyncapi import asyncapi
+from fileflux.core.clock import ManualClock
+from fileflux.metadata.identity import encrypt_secret
+from fileflux.metadata.webhook_rows import LIVE_RUN
+from fileflux.webhooks.messages import Signer, queued
 from fileflux.webhooks.occurrence import occurrence_of
 from fileflux.webhooks.rendering import FORMATS, render, render_test
 from fileflux.webhooks.routes.messages import routed
+from fileflux.webhooks.signing import new_secret
 
+TRACEPARENT = f"00-{'a' * 32}-{'b' * 16}-01"
+MASTER_KEY = b"m" * 32
 SCHEMA_OF = {
     "s3": "s3-notification",
     "cloudevents": "webhook-data",
@@ -33,17 +42,24 @@ FACTS = st.fixed_dictionaries(
 )
 
 
+def declared_headers(schema: str) -> dict[str, Any]:
+    message = asyncapi()["components"]["messages"][schema]
+    made: dict[str, Any] = message["headers"]
+    made["properties"]["content-type"] = {"const": message["contentType"]}
+    return made
+
+
 @settings(max_examples=60, deadline=None)
 @given(
-    key=st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable()),
+    key=st.binary(min_size=1, max_size=20) | st.text(min_size=1, max_size=20).map(str.encode),
     operation=st.sampled_from(["PutObject", "CopyObject", "DeleteObject"]),
     position=st.integers(1, 1_000_000),
     facts=FACTS,
 )
 def test_every_event_is_as_declared_in_every_format(
-    key: str, operation: str, position: int, facts: dict[str, Any]
+    key: bytes, operation: str, position: int, facts: dict[str, Any]
 ) -> None:
-    record = audit_record(position, key.encode(), operation, **facts)
+    record = audit_record(position, key, operation, **facts)
     happened = occurrence_of(record)
     assert happened is not None
     for name in FORMATS:
@@ -53,21 +69,43 @@ def test_every_event_is_as_declared_in_every_format(
 
 @settings(max_examples=30, deadline=None)
 @given(
-    key=st.text(min_size=1, max_size=20).filter(lambda text: text.isprintable()),
+    key=st.binary(min_size=1, max_size=20) | st.text(min_size=1, max_size=20).map(str.encode),
     operation=st.sampled_from(["PutObject", "CopyObject", "DeleteObject"]),
     facts=FACTS,
 )
 def test_every_event_of_a_route_is_as_declared_without_what_is_others(
-    key: str, operation: str, facts: dict[str, Any]
+    key: bytes, operation: str, facts: dict[str, Any]
 ) -> None:
-    record = audit_record(7, key.encode(), operation, **facts)
+    record = audit_record(7, key, operation, **facts)
     for form, schema in ROUTED_SCHEMA_OF.items():
         made = routed(route(format=form), record)
         assert made is not None
         assert problems(schema, made.body) == [], made.body
+        assert form == "s3" or found_wrong(declared_headers(schema), dict(made.headers)) == []
         told = json.loads(made.body)
         told.get("data", told)["position"] = 7
         assert form == "s3" or problems(schema, told), "the check can fail"
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    key=st.binary(min_size=1, max_size=20), operation=st.sampled_from(["PutObject", "DeleteObject"])
+)
+def test_the_headers_of_every_delivery_are_as_declared(key: bytes, operation: str) -> None:
+    """Of what happens now, of a replay, and of a test; whatever bytes the key has."""
+    happened = occurrence_of(audit_record(7, key, operation))
+    assert happened is not None
+    happened = replace(happened, actor={**happened.actor, "traceparent": TRACEPARENT})
+    signer = Signer(MASTER_KEY, ManualClock())
+    for name in FORMATS:
+        to = subscription(format=name)
+        to = replace(to, secret=encrypt_secret(MASTER_KEY, to.subscription_id.hex(), new_secret()))
+        for run_id in (LIVE_RUN, b"r" * 16):
+            delivery = queued(to, happened, run_id=run_id, now_us=5)
+            headers = signer.headers(to, delivery)
+            assert found_wrong(declared_headers(SCHEMA_OF[name]), headers) == []
+            assert ("traceparent" in headers) == (run_id == LIVE_RUN)
+            assert ("fileflux-replay" in headers) == (run_id != LIVE_RUN)
 
 
 def test_test_messages_are_as_declared() -> None:
