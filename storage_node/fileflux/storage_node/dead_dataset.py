@@ -168,18 +168,20 @@ def _footer_rows(file: _ReadOnlyFile) -> tuple[ExtentRow, ...] | None:
 def _search(file: _ReadOnlyFile) -> Iterator[tuple[int, BundleHeader]]:
     """Yield (offset, header) of every believable header. Damaged bytes between are passed over.
 
-    A record whose body is cut off or overwritten is told as well, and the search goes on right
-    behind its header: what its length says is not believed then.
+    A header that stands where a record must begin is believed, its length too: what lies within are
+    a client's bytes, which may look like records. One that was searched for may lie anywhere: if
+    its record is not whole, the search goes on right behind it.
     """
-    offset = HEADER_SIZE_BYTES
+    offset, is_due = HEADER_SIZE_BYTES, True
     while offset + BUNDLE_HEADER_SIZE_BYTES <= file.size:
         try:
             header = parse_header(file.read(offset, BUNDLE_HEADER_SIZE_BYTES))
         except (Corrupt, FormatInvalid):
-            offset = _next_magic(file, offset + 1)
+            offset, is_due = _next_magic(file, offset + 1), False
             continue
         yield offset, header
-        offset += header.size if _fits(file, offset, header) else BUNDLE_HEADER_SIZE_BYTES
+        is_due = is_due or _fits(file, offset, header)
+        offset += header.size if is_due else BUNDLE_HEADER_SIZE_BYTES
 
 
 def _fits(file: _ReadOnlyFile, offset: int, header: BundleHeader) -> bool:

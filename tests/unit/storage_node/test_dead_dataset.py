@@ -5,15 +5,17 @@ from pathlib import Path
 import pytest
 from tests.contract.test_bundle_store import settings_for
 
+from fileflux.core.bundle_format import encode_small
+from fileflux.core.bundle_records import ChunkEntry, ChunkMeta
 from fileflux.core.clock import SystemClock
 from fileflux.core.errors import Invalid
-from fileflux.core.ids import BundleId, NodeId
+from fileflux.core.ids import BucketId, BundleId, NodeId, SealId, UploadId
 from fileflux.core.node_records import HeldBundle
 from fileflux.storage_node.bundle_store import IncomingBundle
 from fileflux.storage_node.dead_dataset import open_dead_dataset
 from fileflux.storage_node.opening import open_node
 from fileflux.storage_node.recovery import INDEX_FILE
-from fileflux.storage_node.samples import sample_bundle
+from fileflux.storage_node.samples import received, sample_bundle
 
 BUNDLES = [sample_bundle(seed, lengths=(300, 400_000)) for seed in range(6)]
 
@@ -108,6 +110,32 @@ async def test_a_file_that_was_cut_off_keeps_what_stands_before(tmp_path: Path, 
 
     assert found >= {bundle.bundle_id for bundle in BUNDLES[:4]}
     assert BUNDLES[5].bundle_id not in found
+
+
+@pytest.mark.parametrize("damage", ["cut off", "its index fails"])
+async def test_what_a_client_wrote_is_never_taken_for_a_record(tmp_path: Path, damage: str) -> None:
+    """An object's bytes may be a bundle: of a torn record they must not count as one of ours."""
+    forged = sample_bundle(7)
+    outer = bundle_of(bytes(1_000) + bytes(forged.data) + bytes(1_000))
+    await fill(tmp_path, bundles=[BUNDLES[0], outer, BUNDLES[1]])
+    (path,) = (tmp_path / "extents").glob("*.ffx")
+    raw = bytearray(path.read_bytes())
+    end = raw.index(bytes(outer.data)) + len(outer.data)
+    raw[end - 10] ^= 1
+    path.write_bytes(raw[: end - 100] if damage == "cut off" else raw)
+
+    others = BUNDLES[:1] if damage == "cut off" else BUNDLES[:2]
+    assert ids_of(found_in(tmp_path)) == {bundle.bundle_id for bundle in others}
+
+
+def bundle_of(data: bytes) -> IncomingBundle:
+    """Return a bundle of one object with these bytes."""
+    meta = ChunkMeta(
+        upload_id=UploadId(bytes(16)), bucket_id=BucketId(bytes(16)), bucket="bucket", key=b"key"
+    )
+    bundle_id = BundleId(b"of one object...")
+    made = encode_small(bundle_id, SealId(bytes(16)), 1, [ChunkEntry(meta, data)])
+    return received(bundle_id, b"".join(made.parts), made.crc)
 
 
 async def test_whatever_else_lies_in_an_extent_is_passed_over(tmp_path: Path) -> None:
