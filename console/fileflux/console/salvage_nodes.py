@@ -20,6 +20,7 @@ from fileflux.storage_node.dead_dataset import DeadDataset, open_dead_dataset
 READ_AT_ONCE: Final = 500
 ATTEMPTS: Final = 5
 PAUSE_S: Final = 1.0
+PROBLEMS_NAMED_MAX: Final = 20
 Report = Callable[[str], None]
 
 
@@ -38,15 +39,21 @@ async def read_directory(
 ) -> None:
     """Take in what a node's extents hold. What the disk cannot read is told, and passed over."""
     count = 0
-    held = dataset.bundles(checks_data=checks_data)
-    try:
-        while some := await asyncio.to_thread(_some, held):
-            for one in some:
-                evidence.add(dataset.node_id, one)
-            count += len(some)
-    except OSError as error:
-        findings.note("node_silent", node=dataset.node_id, why=str(error))
-    report(f"node {dataset.node_id}: {count} records in {len(dataset.extents)} extents")
+    problems = []
+    for extent in dataset.extents:
+        held = dataset.bundles_in(extent, checks_data=checks_data)
+        try:
+            while some := await asyncio.to_thread(_some, held):
+                for one in some:
+                    evidence.add(dataset.node_id, one)
+                count += len(some)
+        except OSError as error:
+            problems.append(str(error))
+    if problems:
+        why = "; ".join(problems[:PROBLEMS_NAMED_MAX])
+        findings.note("node_silent", node=dataset.node_id, why=why, extents=len(problems))
+    end = f", {len(problems)} of them cannot be read" if problems else ""
+    report(f"node {dataset.node_id}: {count} records in {len(dataset.extents)} extents{end}")
 
 
 async def ask_nodes(

@@ -53,8 +53,12 @@ class DeadDataset:
         `checks_data`: also read and verify every byte of their data.
         """
         for path in self.extents:
-            with _ReadOnlyFile(path) as file:
-                yield from _bundles_of(file, checks_data=checks_data)
+            yield from self.bundles_in(path, checks_data=checks_data)
+
+    def bundles_in(self, extent: Path, *, checks_data: bool = False) -> Iterator[HeldBundle]:
+        """Yield the records of one extent."""
+        with _ReadOnlyFile(extent) as file:
+            yield from _bundles_of(file, checks_data=checks_data)
 
 
 def open_dead_dataset(root: Path) -> DeadDataset:

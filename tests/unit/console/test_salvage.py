@@ -81,6 +81,19 @@ def test_bits_that_rotted_are_found_by_reading_the_data_and_cost_no_object(tmp_p
     assert said["objects"] == 3
 
 
+def test_an_extent_that_cannot_be_opened_costs_none_of_the_others(tmp_path: Path) -> None:
+    directories = fill(tmp_path, some_uploads())
+    gone = tmp_path / NODES[0] / "extents" / "0000000000.ffx"
+    gone.symlink_to("nowhere")
+    details = tmp_path / "details.jsonl"
+    answer = salvage("--dry-run", "--json", *directories[:2], "--details", str(details))
+
+    assert answer.exit_code == 1
+    said = json.loads(answer.stdout)
+    assert (said["objects"], said["findings"]["node_silent"]) == (3, 1)
+    assert "0000000000.ffx" in details.read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "why"),
     [
