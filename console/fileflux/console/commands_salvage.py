@@ -131,7 +131,7 @@ def salvage(
     _check_options(into, dry_run, node, node_dir, from_file, from_archive, from_database, until)
     question = Question(
         into="" if dry_run else into,
-        nodes=dict(node_option(one) for one in node or ()),
+        nodes=_nodes(node or ()),
         directories=node_dir or (),
         from_file=from_file,
         from_database=from_database,
@@ -167,6 +167,15 @@ def _check_options(
         raise typer.BadParameter("--until is of a stream: give --from-file or --from-archive")
     if from_file and not from_file.is_file():
         raise typer.BadParameter(f"there is no file {from_file}")
+
+
+def _nodes(options: Sequence[str]) -> dict[NodeId, str]:
+    nodes: dict[NodeId, str] = {}
+    for node_id, url in map(node_option, options):
+        if node_id in nodes:
+            raise typer.BadParameter(f"--node {node_id} is given twice: each node has one address")
+        nodes[node_id] = url
+    return nodes
 
 
 async def _salvage(found: Surroundings, question: Question) -> int:

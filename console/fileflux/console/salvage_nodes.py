@@ -1,13 +1,14 @@
 """Ask nodes that run, and read the directories of those that do not, for what they hold."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from fileflux.core.bundle_view import BundleIndexView
+from fileflux.core.bundle_view import BundleIndexView, ChunkPlace
 from fileflux.core.clock import Clock
 from fileflux.core.errors import Corrupt, NoSuchBundle, Unavailable
 from fileflux.core.ids import BundleId, NodeId
@@ -21,6 +22,8 @@ READ_AT_ONCE: Final = 500
 ATTEMPTS: Final = 5
 PAUSE_S: Final = 1.0
 PROBLEMS_NAMED_MAX: Final = 20
+NO_NODE: Final = "no storage node, or one of an older version"
+Answer = TypeVar("Answer")
 Report = Callable[[str], None]
 
 
@@ -68,28 +71,35 @@ async def ask_nodes(
 ) -> None:
     """Take in what each node says that it holds. One that stops answering is told."""
     for node_id, url in nodes.items():
-        count, after = 0, None
+        count, after, end = 0, None, ""
         try:
             while page := await _page(client, url, after, clock):
                 after = _end_of(page, after)
                 for one in page:
-                    evidence.add(node_id, await _checked(client, url, one) if checks_data else one)
-                count += len(page)
-        except Unavailable as error:
-            findings.note("node_silent", node=node_id, why=str(error))
-        report(f"node {node_id}: {count} records")
+                    held = await _checked(client, url, one, clock) if checks_data else one
+                    evidence.add(node_id, held)
+                    count += 1
+        except (Unavailable, NoSuchBundle) as error:
+            why = NO_NODE if isinstance(error, NoSuchBundle) else str(error)
+            findings.note("node_silent", node=node_id, why=why)
+            end = f"; NOT COMPLETE: {why}"
+        report(f"node {node_id}: {count} records{end}")
 
 
 async def _page(
     client: NodeClient, url: str, after: BundleId | None, clock: Clock
 ) -> list[HeldBundle]:
-    """Ask for a page, more than once: what one node alone has is lost with its answer."""
+    return await _insist(lambda: client.records(url, after, RECORDS_PAGE_MAX), clock)
+
+
+async def _insist(ask: Callable[[], Awaitable[Answer]], clock: Clock) -> Answer:
+    """Ask more than once: what one node alone has is lost with its answer."""
     for _ in range(ATTEMPTS - 1):
         try:
-            return await client.records(url, after, RECORDS_PAGE_MAX)
+            return await ask()
         except Unavailable:
             await clock.sleep(PAUSE_S)
-    return await client.records(url, after, RECORDS_PAGE_MAX)
+    return await ask()
 
 
 def _some(held: Iterator[HeldBundle]) -> list[HeldBundle]:
@@ -104,24 +114,25 @@ def _end_of(page: Sequence[HeldBundle], after: BundleId | None) -> BundleId:
     return last
 
 
-async def _checked(client: NodeClient, url: str, held: HeldBundle) -> HeldBundle:
+async def _checked(client: NodeClient, url: str, held: HeldBundle, clock: Clock) -> HeldBundle:
     """Read every chunk once; return the same with those that fail their checksums."""
-    if held.index is None:
+    index = held.index
+    if index is None:
         return held
-    rotten = frozenset(
-        [
-            place.number
-            for place in held.index.chunks()
-            if not await _is_readable(client, url, held.index, place.number)
-        ]
-    )
-    return replace(held, rotten=rotten)
+    rotten = []
+    for place in index.chunks():
+        read = partial(_is_readable, client, url, index, place)
+        if not await _insist(read, clock):
+            rotten.append(place.number)
+    return replace(held, rotten=frozenset(rotten))
 
 
-async def _is_readable(client: NodeClient, url: str, index: BundleIndexView, number: int) -> bool:
-    bundle_id, length = index.header.bundle_id, index.chunk(number).length
+async def _is_readable(
+    client: NodeClient, url: str, index: BundleIndexView, place: ChunkPlace
+) -> bool:
+    bundle_id = index.header.bundle_id
     try:
-        async for _ in client.read_chunk(url, bundle_id, number, 0, length):
+        async for _ in client.read_chunk(url, bundle_id, place.number, 0, place.length):
             pass  # Verified on the way, to its end.
     except (Corrupt, NoSuchBundle):
         return False

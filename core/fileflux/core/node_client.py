@@ -219,7 +219,8 @@ def _check_status(answer: Exchange, what: str) -> None:
         raise NoSuchBundle(f"{what} is not there")
     if status == 416:
         raise ChunkCorrupt(f"{what} is shorter than its manifest says")
-    raise NodeUnreachable(f"{what}: the answer is {status}")
+    hint = ": another secret, or a clock that is minutes off" if status == 403 else ""
+    raise NodeUnreachable(f"{what}: the answer is {status}{hint}")
 
 
 def _blocks_touched(start: int, length: int) -> int:

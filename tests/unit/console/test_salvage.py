@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from typer.testing import CliRunner, Result
 from fileflux.console.cli import app
 from fileflux.console.salvage_nodes import PAUSE_S, ask_nodes
 from fileflux.core.clock import ManualClock, SystemClock
-from fileflux.core.errors import NodeUnreachable
+from fileflux.core.errors import NodeUnreachable, NoSuchBundle
 from fileflux.core.ids import BundleId, NodeId
 from fileflux.core.node_records import HeldBundle
 from fileflux.metadata.salvage_evidence import Evidence
@@ -101,6 +102,7 @@ def test_an_extent_that_cannot_be_opened_costs_none_of_the_others(tmp_path: Path
         (("--node-dir", "x"), 2, "--into or --dry-run"),
         (("--dry-run", "--into", "postgresql://x", "--node-dir", "x"), 2, "one of them"),
         (("--dry-run", "--node", "nonsense"), 2, "is not ID=URL"),
+        (("--dry-run", "--node", "a=http://b", "--node", "a=http://c"), 2, "a is given twice"),
         (("--dry-run", "--node-dir", "x", "--until", "5"), 2, "--until is of a stream"),
         (("--dry-run", "--node-dir", "x", "--from-file", "missing"), 2, "there is no file"),
         (("--dry-run", "--node-dir", "x", "--from-archive", "--from-database", "y"), 2, "at most"),
@@ -126,15 +128,17 @@ def test_an_archive_that_nobody_named_is_asked_for(tmp_path: Path) -> None:
     assert "set FILEFLUX_ARCHIVE_URL" in answer.stderr
 
 
-async def test_a_node_that_misses_an_answer_is_asked_again() -> None:
+@pytest.mark.parametrize("what", ["misses", "misses_data"])
+async def test_a_node_that_misses_an_answer_is_asked_again(what: str) -> None:
     uploads = some_uploads()
     page = sorted(uploads.held[NODES[0]], key=lambda held: held.bundle_id)
-    client: Any = Answers([page], misses=3)
+    misses: dict[str, Any] = {what: 3}
+    client: Any = Answers([page], **misses)
     findings = Findings()
     evidence = Evidence(findings)
     nodes, clock = {NodeId("n"): "http://n"}, ManualClock()
     await ask_nodes(
-        client, nodes, evidence, findings, checks_data=False, clock=clock, report=lambda _: None
+        client, nodes, evidence, findings, checks_data=True, clock=clock, report=lambda _: None
     )
 
     assert (evidence.counts, findings.counts) == ({NodeId("n"): len(page)}, {})
@@ -142,14 +146,29 @@ async def test_a_node_that_misses_an_answer_is_asked_again() -> None:
 
 
 class Answers:
-    """Stands for the client of nodes: gives pages, then breaks off or goes round."""
+    """Stands for the client of nodes: gives pages, then breaks off or goes round.
+
+    `misses`: so often it does not answer first. `misses_data`: the same for what it holds.
+    """
 
     def __init__(
-        self, pages: list[list[HeldBundle]], *, then: Exception | None = None, misses: int = 0
+        self,
+        pages: list[list[HeldBundle]],
+        *,
+        then: Exception | None = None,
+        misses: int = 0,
+        misses_data: int = 0,
     ) -> None:
         self._pages = pages
         self._then = then
         self._misses = misses
+        self._misses_data = misses_data
+
+    async def read_chunk(self, *_: Any) -> AsyncIterator[bytes]:
+        if self._misses_data:
+            self._misses_data -= 1
+            raise NodeUnreachable("not now")
+        yield b"verified"
 
     async def records(self, _url: str, _after: BundleId | None, _limit: int) -> list[HeldBundle]:
         if self._misses:
@@ -160,13 +179,14 @@ class Answers:
         return self._pages.pop(0) if self._pages else []
 
 
-@pytest.mark.parametrize("how", ["breaks off", "goes round"])
+@pytest.mark.parametrize("how", ["breaks off", "goes round", "knows no such request"])
 async def test_what_a_node_told_before_it_broke_off_is_kept_and_the_rest_is_missed(
     how: str,
 ) -> None:
     uploads = some_uploads()
     page = sorted(uploads.held[NODES[0]], key=lambda held: held.bundle_id)
-    client: Any = Answers([page, page] if how == "goes round" else [page], then=NodeUnreachable(""))
+    then = NoSuchBundle("404") if how == "knows no such request" else NodeUnreachable("gone")
+    client: Any = Answers([page, page] if how == "goes round" else [page], then=then)
     findings = Findings()
     evidence = Evidence(findings)
     nodes = {NodeId("n"): "http://n"}
@@ -183,4 +203,9 @@ async def test_what_a_node_told_before_it_broke_off_is_kept_and_the_rest_is_miss
 
     assert evidence.counts == {NodeId("n"): len(page)}
     assert findings.counts == {"node_silent": 1}
-    assert lines == [f"node n: {len(page)} records"]
+    why = {
+        "breaks off": "gone",
+        "goes round": "its pages are not in order",
+        "knows no such request": "no storage node, or one of an older version",
+    }
+    assert lines == [f"node n: {len(page)} records; NOT COMPLETE: {why[how]}"]
