@@ -14,6 +14,7 @@ import msgpack
 from fileflux.core.bundle_meta import encode_meta, meta_values
 from fileflux.core.bundle_records import (
     BLOCK_COUNT_MAX,
+    BUNDLE_SIZE_MAX,
     CHUNK_COUNT_MAX,
     DATA_BYTES_MAX,
     FLAG_LAST_CHUNK,
@@ -251,6 +252,7 @@ def check_limits(header: BundleHeader) -> None:
         and header.chunk_count <= header.block_count <= BLOCK_COUNT_MAX
         and header.meta_length <= META_BYTES_MAX
         and (header.size_class is SizeClass.SMALL or header.chunk_count == 1)
+        and header.sealed_size <= BUNDLE_SIZE_MAX
         and (header.is_sparse or not (header.sealed_crc or header.sealed_size))
     )
     if not within:

@@ -233,6 +233,19 @@ def test_a_hostile_header_never_makes_us_read_or_hold_more_than_the_limits(
     assert sum(asked) <= BUNDLE_SIZE_MAX
 
 
+@pytest.mark.parametrize("sealed_size", [BUNDLE_SIZE_MAX + 1, 1 << 63])
+def test_a_sparse_record_of_a_bundle_that_cannot_have_been_is_refused(sealed_size: int) -> None:
+    """Its sealed size becomes a row of whoever reads it."""
+    view = check(small(300, 20)[1])
+    kept = [view.raw_chunk(view.chunk(0), entry(0, 300).data)]
+    raw = bytearray(b"".join(encode_sparse(view.header, kept).parts))
+    raw[72:80] = sealed_size.to_bytes(8, "big")
+    raw[92:96] = crc32c(raw[:92]).to_bytes(4, "big")
+
+    with pytest.raises(FormatInvalid, match="over their limits"):
+        parse_header(raw)
+
+
 @given(st.integers(0, 59))
 def test_a_chunk_table_with_gaps_is_refused_even_when_its_crcs_are_right(seed: int) -> None:
     """Whoever can write CRCs still cannot make one chunk show another one's bytes."""
