@@ -5,10 +5,10 @@ so it is held to what a request is held to: names, sizes, times, no control char
 """
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from fileflux.core.bundle_records import ChunkMeta, UploadRecord
+from fileflux.core.checksum import S3_ALGORITHMS
 from fileflux.core.model import OBJECT_SIZE_BYTES_MAX, PARTS_MAX, ObjectMeta
 
 CLOCK_SLACK_US: Final = 24 * 3600 * 1_000_000
@@ -22,6 +22,9 @@ _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _CLASS: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 _ETAG: Final = re.compile(r"[!#-~]+")
 _HEADER: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t -~\x80-\xff]*")
+_CHECKSUM: Final = re.compile(r"[A-Za-z0-9+/]{1,88}={0,2}")
+_ALGORITHMS: Final = frozenset(map(str, S3_ALGORITHMS))
 _TEXT: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")
 _WORD: Final = re.compile(r"[A-Z0-9_]{0,32}")
 
@@ -70,14 +73,12 @@ def _is_meta(meta: ObjectMeta) -> bool:
     return (
         size <= META_CHARACTERS_MAX
         and meta.checksum_type in ("FULL_OBJECT", "COMPOSITE")
-        and all(map(_HEADER.fullmatch, meta.headers))
-        and all(_is_plain(name) for name in (*meta.user, *meta.checksums))
-        and all(_is_plain(text) for mapping in mappings for text in _values(mapping))
+        and all(map(_HEADER.fullmatch, (*meta.headers, *meta.user)))
+        and all(map(_HEADER_VALUE.fullmatch, meta.headers.values()))
+        and all(map(_is_plain, meta.user.values()))
+        and _ALGORITHMS.issuperset(meta.checksums)
+        and all(map(_CHECKSUM.fullmatch, meta.checksums.values()))
     )
-
-
-def _values(mapping: Mapping[str, str]) -> list[str]:
-    return list(mapping.values())
 
 
 def _is_plain(text: str) -> bool:
