@@ -22,6 +22,8 @@ _MONTHS: Final = (
 )
 DATE_SIZE_MAX: Final = 100
 """The longest form of a date has 33 characters; its parser is not made for kilobytes."""
+TAG_SIZE_MAX: Final = 128
+"""No ETag of ours is as long: what is cut off cannot matter, and would stand in seal and bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def _single_tag(headers: Mapping[str, str], name: str) -> str | None:
         return None
     if "," in value or value.startswith("W/"):
         raise not_implemented_header(name.title())
-    return _unquoted(value)
+    return _unquoted(value)[:TAG_SIZE_MAX]
 
 
 def _unquoted(tag: str) -> str:

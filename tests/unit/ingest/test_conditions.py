@@ -137,6 +137,11 @@ def test_a_write_carries_its_conditions_without_quotes() -> None:
     assert write_conditions({"if-match": "abc"}) == WriteConditions(if_match="abc")
 
 
+def test_a_tag_that_no_object_can_have_is_kept_no_longer_than_it_takes_to_miss() -> None:
+    """Conditions travel in seals and bundles with other clients' uploads, which have a limit."""
+    assert len(write_conditions({"if-match": '"' + "a" * 60_000 + '"'}).if_match or "") == 128
+
+
 @pytest.mark.parametrize(
     "headers",
     [

@@ -214,6 +214,20 @@ async def test_a_write_that_lost_a_race_does_not_come_back(
     assert (got.body, told.found) == (b"mine", {"condition_refused": 1})
 
 
+async def test_a_write_under_a_condition_of_any_length_comes_back(
+    s3_world: S3World, alice: Caller
+) -> None:
+    """It stands in the record, beside those of others: kilobytes of it would have no room."""
+    tag = f'"{"x" * 30_000}"'
+    assert (await alice("PUT", "/photos/a", {"if-none-match": tag}, b"mine")).status == 200
+    told = await salvage(held := await records_of_nodes(s3_world))
+
+    got = await (await root_of(s3_world, told))("GET", "/photos/a")
+    assert (got.body, told.found) == (b"mine", {})
+    sizes = [one.index.header.meta_length for one in held[NODES[0]] if one.index is not None]
+    assert sizes[0] < 1_000
+
+
 async def write_conditionally(world: S3World, bucket: BucketRow, key: bytes, data: bytes) -> None:
     """Stage an upload that passed the check of its condition before another one settled."""
     target = UploadTarget(
