@@ -134,9 +134,9 @@ class Uploads:
         data: bytes,
         nodes: Sequence[NodeId] | None,
     ) -> None:
-        writer = LargeBundleWriter(bundle_id, SealId(self.rng.randbytes(16)), self.now_us)
+        writer = LargeBundleWriter(bundle_id, SealId(self.rng.randbytes(16)))
         writer.update(data)
-        made = writer.finish(meta)
+        made = writer.finish(meta, self.now_us)
         self._spread(bundle_id, made.header + data + made.tail, nodes)
 
     def _spread(self, bundle_id: BundleId, raw: bytes, nodes: Sequence[NodeId] | None) -> None:

@@ -94,10 +94,9 @@ class LargeBundleWriter:
     and its header over the placeholder. Any split of the pieces gives the same bundle.
     """
 
-    def __init__(self, bundle_id: BundleId, seal_id: SealId, created_us: int) -> None:
+    def __init__(self, bundle_id: BundleId, seal_id: SealId) -> None:
         self._bundle_id = bundle_id
         self._seal_id = seal_id
-        self._created_us = created_us
         self._length = 0
         self._block_crc = 0
         self._crcs = bytearray()
@@ -120,8 +119,11 @@ class LargeBundleWriter:
             if filled + step == BLOCK_SIZE_BYTES:
                 self._end_block()
 
-    def finish(self, meta: ChunkMeta) -> FinishedLargeBundle:
-        """Return tail and header. The chunk has at least one byte."""
+    def finish(self, meta: ChunkMeta, created_us: int) -> FinishedLargeBundle:
+        """Return tail and header. The chunk has at least one byte; `created_us`: it is now.
+
+        Not when it began: by this time a salvage tells which of two uploads came last.
+        """
         if self._length % BLOCK_SIZE_BYTES:
             self._end_block()
         flags = FLAG_LAST_CHUNK if meta.record is not None else 0
@@ -130,7 +132,7 @@ class LargeBundleWriter:
             bundle_id=self._bundle_id,
             seal_id=self._seal_id,
             size_class=SizeClass.LARGE,
-            created_us=self._created_us,
+            created_us=created_us,
             data_length=self._length,
             chunk_count=1,
             block_count=len(crcs) // _U32.size,

@@ -107,7 +107,7 @@ class LargeUpload:
         choice = self._pipeline.assigner.choose(
             bundle_id, self._intent.storage_class, SizeClass.LARGE
         )
-        writer = LargeBundleWriter(bundle_id, self.seal.seal_id, self._sealing.now_us())
+        writer = LargeBundleWriter(bundle_id, self.seal.seal_id)
         file = self._pipeline.staging.begin(bundle_id)
         self._open = _OpenChunk(bundle_id, choice, file, writer)
         return self._open
@@ -143,7 +143,8 @@ class LargeUpload:
         assert chunk is not None
         await self._write_behind(chunk)
         await self._wait_for_writing()
-        finished = chunk.writer.finish(self._intent.chunk_meta(number, record))
+        meta = self._intent.chunk_meta(number, record)
+        finished = chunk.writer.finish(meta, self._sealing.now_us())
         sync = self._intent.on_staged is not None
         await chunk.file.finish(header=finished.header, tail=finished.tail, sync=sync)
         self._open = None

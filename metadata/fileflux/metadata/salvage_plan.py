@@ -1,6 +1,6 @@
 """Which uploads become objects again, and in which order. Pure.
 
-Of one key the latest whole upload wins: by when its last bundle was made, by its request's time, by
+Of one key the latest whole upload wins: by when its last bundle was finished, by its request's time, by
 its id. A write with conditions lost if they fail on a version that was made about when its request
 came. One that was there long before would have refused it before its body: it must have been
 deleted since. An upload in parts is taken for completed when its parts look like it: numbered from

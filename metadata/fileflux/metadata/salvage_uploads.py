@@ -21,7 +21,7 @@ class FoundUpload:
     """An upload or a part. `manifest` None: chunks are missing. `record` None: also its last one.
 
     `said` and `content` are these two of a whole upload. `meta` is that of one of its chunks.
-    `order`: uploads of one key follow each other by it: when the last bundle was made, when the
+    `order`: uploads of one key follow each other by it: when its last bundle was finished, when the
     request came, the upload's id.
     """
 

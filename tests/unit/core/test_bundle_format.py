@@ -116,7 +116,7 @@ def small(*lengths: int) -> tuple[EncodedBundle, bytes]:
 def large(size: int, pieces: list[int] | None = None) -> tuple[bytes, int]:
     """The file of one large chunk, written in pieces of these sizes, and its crc."""
     data = random.Random(size).randbytes(size)
-    writer = LargeBundleWriter(BUNDLE, SEAL, AT_US)
+    writer = LargeBundleWriter(BUNDLE, SEAL)
     at = 0
     for piece in [*(pieces or []), size]:
         writer.update(data[at : at + piece])
@@ -124,7 +124,7 @@ def large(size: int, pieces: list[int] | None = None) -> tuple[bytes, int]:
     meta = replace(
         entry(7, 1).meta, part_number=3, chunk_number=0, multipart_id=UploadId(b"m" * 16)
     )
-    finished = writer.finish(meta)
+    finished = writer.finish(meta, AT_US)
     raw = finished.header + data + finished.tail
     assert finished.size == len(raw)
     return raw, finished.crc

@@ -15,7 +15,8 @@ from tests.model.s3_caller import Caller
 from tests.model.s3_world import ALICE, NODES, ROOT, S3World
 from tests.model.salvage_world import Told, records_of_nodes, salvage, serve
 
-from fileflux.core.changes import PutObject
+from fileflux.core.bundle_records import UNCONDITIONAL
+from fileflux.core.changes import Outcome, PutObject
 from fileflux.core.errors import NoSuchBundle
 from fileflux.core.ids import UploadId, new_id
 from fileflux.core.model import MIB, Manifest, ObjectMeta, WriteConditions
@@ -228,8 +229,45 @@ async def test_a_write_under_a_condition_of_any_length_comes_back(
     assert sizes[0] < 1_000
 
 
+async def test_an_upload_that_took_long_and_was_stored_last_is_the_one_that_comes_back(
+    s3_world: S3World, alice: Caller
+) -> None:
+    """Its only bundle was begun before the other upload came, and finished after it."""
+    large = random.Random(1).randbytes(2 * MIB)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield large[:-1]
+        assert (await alice("PUT", "/photos/a", {}, b"meanwhile")).status == 200
+        yield large[-1:]
+
+    bucket = (await s3_world.reader.find_buckets(["photos"]))["photos"]
+    assert (await write(s3_world, bucket, b"a", slow(), len(large))).ok
+    assert (await alice("GET", "/photos/a")).body == large
+    told = await salvage(await records_of_nodes(s3_world))
+
+    assert (await (await root_of(s3_world, told))("GET", "/photos/a")).body == large
+
+
 async def write_conditionally(world: S3World, bucket: BucketRow, key: bytes, data: bytes) -> None:
     """Stage an upload that passed the check of its condition before another one settled."""
+
+    async def body() -> AsyncIterator[bytes]:
+        yield data
+
+    conditions = WriteConditions(if_none_match="*")
+    outcome = await write(world, bucket, key, body(), len(data), conditions)
+    assert outcome.status == "PreconditionFailed"
+
+
+async def write(
+    world: S3World,
+    bucket: BucketRow,
+    key: bytes,
+    body: AsyncIterator[bytes],
+    size: int,
+    conditions: WriteConditions = UNCONDITIONAL,
+) -> Outcome:
+    """Upload behind the front door, so that a test decides when its bytes come."""
     target = UploadTarget(
         upload_id=UploadId(new_id(random.Random(3))),
         actor=world._base()["actor"],
@@ -240,19 +278,10 @@ async def write_conditionally(world: S3World, bucket: BucketRow, key: bytes, dat
     )
 
     def finish(size: int, manifest: Manifest) -> PutObject:
-        return target.put_object(
-            size,
-            manifest,
-            etag="0" * 32,
-            meta=ObjectMeta(),
-            conditions=WriteConditions(if_none_match="*"),
-        )
+        meta = ObjectMeta()
+        return target.put_object(size, manifest, etag="0" * 32, meta=meta, conditions=conditions)
 
-    async def body() -> AsyncIterator[bytes]:
-        yield data
-
-    outcome = await world.engine.write(body(), intent=target.intent(len(data)), finish=finish)
-    assert outcome.status == "PreconditionFailed"
+    return await world.engine.write(body, intent=target.intent(size), finish=finish)
 
 
 async def test_replicas_that_are_missing_are_told_and_cost_nothing(
