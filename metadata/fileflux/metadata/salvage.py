@@ -29,6 +29,7 @@ from fileflux.metadata.rebuild import BYTES_PER_BATCH, EVERYTHING, RECORDS_PER_B
 from fileflux.metadata.rebuild_target import RebuildRefused, RebuildTarget
 from fileflux.metadata.record_sources import RecordSource
 from fileflux.metadata.replay_batch import ReplayBatch, data_of
+from fileflux.metadata.row_json import bytes_from_json
 from fileflux.metadata.rows import AuditRecord, Footprint, ReplicaRow, Rows
 from fileflux.metadata.salvage_changes import (
     Bundles,
@@ -131,7 +132,7 @@ class Salvage:
         known = Known()
         if source is not None:
             until = self._options.until
-            listening = _Listening(source, until, known, {upload.upload_id for upload in uploads})
+            listening = _Listening(source, until, known, uploads)
             run = Rebuild(listening, self._target, clock=self._clock, until=until)
             done.replayed = (await run.run()).records
             known.end_us = await self._target.last_stamp()
@@ -289,13 +290,14 @@ class _Listening:
     """A record source that notes, on the way, what of the nodes' uploads the stream names."""
 
     def __init__(
-        self, source: RecordSource, until: Until, known: Known, wanted: set[UploadId]
+        self, source: RecordSource, until: Until, known: Known, uploads: Sequence[FoundUpload]
     ) -> None:
         self._source = source
         self._until = until
         self._is_beyond = False  # A rebuild reads a little further than it replays.
         self._known = known
-        self._wanted = wanted
+        self._wanted = {upload.upload_id for upload in uploads}
+        self._places = {(upload.meta.bucket_id, upload.meta.key) for upload in uploads}
 
     async def end(self) -> int | None:
         return await self._source.end()
@@ -319,6 +321,13 @@ class _Listening:
         for effect in data["effects"]:
             if effect["table"] == "buckets":
                 self._hear_of_bucket(effect)
+            elif effect["table"] == "objects" and effect.get("row") is None:
+                self._hear_of_deletion(effect["key"], data["stamp"])
+
+    def _hear_of_deletion(self, key: Sequence[Any], stamp: int) -> None:
+        place = BucketId(bytes.fromhex(key[0])), bytes_from_json(key[1])
+        if place in self._places:
+            self._known.deleted_us[place] = stamp
 
     def _hear_of_bucket(self, effect: Mapping[str, Any]) -> None:
         row = effect.get("row")

@@ -32,12 +32,14 @@ class Known:
     """What an audit stream told before the nodes are asked. Empty without one.
 
     `bucket_names`: of the buckets that are there. `bucket_gone`: that were deleted. `seen`: uploads
-    that it names, whatever came of them. `end_us`: the stamp of its last record.
+    that it names, whatever came of them. `deleted_us`: when keys of uploads were last deleted.
+    `end_us`: the stamp of its last record.
     """
 
     bucket_names: dict[BucketId, str] = field(default_factory=dict)
     bucket_gone: set[BucketId] = field(default_factory=set)
     seen: set[UploadId] = field(default_factory=set)
+    deleted_us: dict[ObjectKey, int] = field(default_factory=dict)
     end_us: int = 0
     objects: dict[ObjectKey, ObjectRow] = field(default_factory=dict)
     uploads: dict[UploadId, UploadRow] = field(default_factory=dict)
@@ -116,7 +118,8 @@ def make_plan(
         elif whole is not None:
             plan.writes.append(whole)
     for place, candidates in keys.items():
-        winner = _winner(candidates, known.objects.get(place), findings)
+        stored, deleted_us = known.objects.get(place), known.deleted_us.get(place, 0)
+        winner = _winner(candidates, stored, deleted_us, findings)
         if winner is not None:
             plan.writes.append(winner)
     plan.writes.sort(key=lambda write: write.order)
@@ -193,14 +196,20 @@ def _new_buckets(uploads: Sequence[FoundUpload], known: Known) -> list[NewBucket
 # --- keys -------------------------------------------------------------------------------------
 
 
-def _winner(candidates: list[Write], stored: ObjectRow | None, findings: Findings) -> Write | None:
-    """Return the last of a key's writes that applies, None if what is stored is newer."""
+def _winner(
+    candidates: list[Write], stored: ObjectRow | None, deleted_us: int, findings: Findings
+) -> Write | None:
+    """Return the last of a key's writes that applies, None if what the stream tells is newer.
+
+    `stored`, `deleted_us`: the object that the stream leaves there, when it deleted one last.
+    """
     candidates.sort(key=lambda write: write.order)
     winner: Write | None = None
-    etag, since_us = (None, 0) if stored is None else (stored.etag, stored.row_stamp)
+    etag, since_us = (None, deleted_us) if stored is None else (stored.etag, stored.row_stamp)
+    told_us = since_us
     lost: FoundUpload | None = None
     for write in candidates:
-        if stored is not None and write.order[0] <= stored.row_stamp:
+        if write.order[0] <= told_us:
             _note(findings, "superseded", _some_upload(write))
             continue
         if isinstance(write, FoundUpload):

@@ -215,6 +215,21 @@ async def test_a_write_that_lost_a_race_does_not_come_back(
     assert (got.body, told.found) == (b"mine", {"condition_refused": 1})
 
 
+async def test_what_a_stream_says_was_deleted_is_not_brought_back_by_a_write_of_before(
+    s3_world: S3World, alice: Caller
+) -> None:
+    """A refused write leaves no record in the stream, and its bytes on the nodes."""
+    await alice("PUT", "/photos/lock", {}, b"mine")
+    bucket = (await s3_world.reader.find_buckets(["photos"]))["photos"]
+    await write_conditionally(s3_world, bucket, b"lock", b"too late")
+    assert (await alice("DELETE", "/photos/lock")).status == 204
+    await number(s3_world.database, s3_world.reader)
+    stream = await records_of(s3_world.reader)
+    told = await salvage(await records_of_nodes(s3_world), source=GivenRecords(stream))
+
+    assert (told.objects(), told.found) == ({}, {"superseded": 1})
+
+
 async def test_a_write_under_a_condition_of_any_length_comes_back(
     s3_world: S3World, alice: Caller
 ) -> None:
