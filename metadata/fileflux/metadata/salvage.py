@@ -9,16 +9,14 @@ Everything that the nodes said is in memory: about 2 KB an upload.
 """
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
 
-import orjson
-
 from fileflux.core.changes import OK
 from fileflux.core.clock import Clock
-from fileflux.core.ids import BucketId, BundleId, NodeId, UploadId
+from fileflux.core.ids import BucketId, BundleId, NodeId
 from fileflux.core.model import StorageClass
 from fileflux.metadata.apply import apply, footprint
 from fileflux.metadata.audit_facts import OPERATIONS, actor_facts
@@ -29,7 +27,6 @@ from fileflux.metadata.rebuild import BYTES_PER_BATCH, EVERYTHING, RECORDS_PER_B
 from fileflux.metadata.rebuild_target import RebuildRefused, RebuildTarget
 from fileflux.metadata.record_sources import RecordSource
 from fileflux.metadata.replay_batch import ReplayBatch, data_of
-from fileflux.metadata.row_json import bytes_from_json
 from fileflux.metadata.rows import AuditRecord, Footprint, ReplicaRow, Rows
 from fileflux.metadata.salvage_changes import (
     Bundles,
@@ -43,11 +40,11 @@ from fileflux.metadata.salvage_changes import (
 from fileflux.metadata.salvage_evidence import Evidence
 from fileflux.metadata.salvage_findings import UNKNOWABLE, Findings
 from fileflux.metadata.salvage_plan import Known, NewBucket, Plan, Write, make_plan, newer_uploads
+from fileflux.metadata.salvage_stream import Listening
 from fileflux.metadata.salvage_uploads import FoundUpload, found_uploads
 
 ROWS_PER_LOAD: Final = 200
 REPLICAS_PER_STORE: Final = 5_000
-_UPLOADS: Final = ("PutObject", "UploadPart")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +129,7 @@ class Salvage:
         known = Known()
         if source is not None:
             until = self._options.until
-            listening = _Listening(source, until, known, uploads)
+            listening = Listening(source, until, known, uploads)
             run = Rebuild(listening, self._target, clock=self._clock, until=until)
             done.replayed = (await run.run()).records
             known.end_us = await self._target.last_stamp()
@@ -284,59 +281,6 @@ class _Writing:
             batch.add(data_of(record), record.position)
         following = {record.stream: record.sequence + 1 for record in records}
         await self._target.store(batch, list(batch.writes()), records, following)
-
-
-class _Listening:
-    """A record source that notes, on the way, what of the nodes' uploads the stream names."""
-
-    def __init__(
-        self, source: RecordSource, until: Until, known: Known, uploads: Sequence[FoundUpload]
-    ) -> None:
-        self._source = source
-        self._until = until
-        self._is_beyond = False  # A rebuild reads a little further than it replays.
-        self._known = known
-        self._wanted = {upload.upload_id for upload in uploads}
-        self._places = {(upload.meta.bucket_id, upload.meta.key) for upload in uploads}
-
-    async def end(self) -> int | None:
-        return await self._source.end()
-
-    async def read(self, position: int) -> AsyncIterator[Sequence[NumberedRecord]]:
-        async for run in self._source.read(position):
-            for record in run:
-                self._hear(record)
-            yield run
-
-    def _hear(self, record: NumberedRecord) -> None:
-        data: Any = data_of(record)
-        self._is_beyond |= self._until.is_beyond(record.position, data["stamp"])
-        if self._is_beyond:
-            return
-        if data["operation"] in _UPLOADS:
-            name = orjson.loads(record.payload)["id"]
-            upload_id = UploadId(bytes.fromhex(name.partition("-")[0]))
-            if upload_id in self._wanted:
-                self._known.seen.add(upload_id)
-        for effect in data["effects"]:
-            if effect["table"] == "buckets":
-                self._hear_of_bucket(effect)
-            elif effect["table"] == "objects" and effect.get("row") is None:
-                self._hear_of_deletion(effect["key"], data["stamp"])
-
-    def _hear_of_deletion(self, key: Sequence[Any], stamp: int) -> None:
-        place = BucketId(bytes.fromhex(key[0])), bytes_from_json(key[1])
-        if place in self._places:
-            self._known.deleted_us[place] = stamp
-
-    def _hear_of_bucket(self, effect: Mapping[str, Any]) -> None:
-        row = effect.get("row")
-        if row is not None:
-            self._known.bucket_names[BucketId(bytes.fromhex(row["bucket_id"]))] = row["name"]
-            return
-        bucket_id = BucketId(bytes.fromhex(effect["key"][0]))
-        self._known.bucket_names.pop(bucket_id, None)
-        self._known.bucket_gone.add(bucket_id)
 
 
 def _count(

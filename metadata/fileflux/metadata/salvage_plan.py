@@ -1,10 +1,10 @@
 """Which uploads become objects again, and in which order. Pure.
 
-Of one key the latest whole upload wins: by when its last bundle was finished, by its request's time, by
-its id. A write with conditions lost if they fail on a version that was made about when its request
-came. One that was there long before would have refused it before its body: it must have been
-deleted since. An upload in parts is taken for completed when its parts look like it: numbered from
-1 without gaps, all but the last large enough.
+Of one key the latest whole upload wins: by when its last bundle was finished, by its request's
+time, by its id. A write with conditions lost if they fail on a version that was made about when its
+request came. One that was there long before would have refused it before its body: it must have
+been deleted since. An upload in parts is taken for completed when its parts look like it: numbered
+from 1 without gaps, all but the last large enough.
 """
 
 from collections import Counter

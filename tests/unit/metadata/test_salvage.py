@@ -20,13 +20,14 @@ from tests.model.salvage_world import LATE, Told, salvage, without
 
 from fileflux.core.bundle_records import MultipartRecord
 from fileflux.core.clock import ManualClock
+from fileflux.core.errors import EventInvalid
 from fileflux.core.ids import BucketId, BundleId, UploadId
 from fileflux.core.model import Chunk, Manifest, ObjectMeta, WriteConditions
 from fileflux.core.node_records import HeldBundle
 from fileflux.metadata.chain import ChainState, NumberedRecord, verify_chain
 from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
-from fileflux.metadata.rebuild import Rebuild, Until
+from fileflux.metadata.rebuild import Rebuild, StreamBroken, Until
 from fileflux.metadata.rebuild_target import RebuildRefused, RebuildTarget
 from fileflux.metadata.replay_batch import data_of
 
@@ -271,6 +272,24 @@ async def test_a_bucket_whose_name_the_stream_gives_to_another_is_told() -> None
 
     assert set(told.objects()) == {(PHOTOS, b"a")}
     assert told.found["bucket_taken"] == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'{"id":"zz","data":{"version":1,"stamp":5}}',
+        b'{"data":{"version":1,"stamp":5,"effects":7}}',
+    ],
+)
+async def test_a_stream_with_a_record_that_is_none_is_refused_with_its_position(
+    said: bytes,
+) -> None:
+    uploads = Uploads()
+    uploads.put((b"a", b"x"))
+    stream = await stream_of(uploads)
+    broken = [*stream[:-1], replace(stream[-1], payload=said)]
+    with pytest.raises((EventInvalid, StreamBroken), match=f"position {len(stream)}"):
+        await salvage(uploads.held, source=GivenRecords(broken))
 
 
 async def test_a_salvage_that_ended_early_is_not_gone_on_with() -> None:
