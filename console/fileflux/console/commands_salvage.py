@@ -35,7 +35,7 @@ from fileflux.metadata.migrate import is_used, migrate
 from fileflux.metadata.rebuild import EVERYTHING, Until, rare_collections
 from fileflux.metadata.rebuild_target import RebuildTarget
 from fileflux.metadata.record_sources import DatabaseRecords, FileRecords, RecordSource
-from fileflux.metadata.salvage import Salvage, Salvaged, SalvageOptions
+from fileflux.metadata.salvage import Salvage, Salvaged, SalvageOptions, begin_empty
 from fileflux.metadata.salvage_changes import Owner
 from fileflux.metadata.salvage_evidence import Evidence
 from fileflux.metadata.salvage_findings import KINDS, UNKNOWABLE, Findings
@@ -188,15 +188,26 @@ async def _salvage(found: Surroundings, question: Question) -> int:
         assembles=question.assembles,
         until=question.until,
     )
-    with question.details.open("wb") as file:
-        findings = Findings(file.write)
-        evidence = Evidence(findings)
-        await _gather(found, question, datasets, evidence, findings)
-        with rare_collections():
-            done = await _write(found, question, options, evidence, findings)
+    if question.into:
+        await _prepare(question.into)
+    async with _source(found, question) as source:
+        with question.details.open("wb") as file:
+            findings = Findings(file.write)
+            evidence = Evidence(findings)
+            await _gather(found, question, datasets, evidence, findings)
+            with rare_collections():
+                done = await _write(question, options, evidence, findings, source)
     told = _as_json(question, done) if question.as_json else _as_text(question, done)
     typer.echo(told)
     return int(bool(done.findings.get("node_silent")))
+
+
+async def _prepare(into: str) -> None:
+    """Make the tables. Before nodes are asked, which may take hours: is it the right database?"""
+    if not await is_used(into):  # What is in use is refused, and stays as it is.
+        await migrate(into, rng=random.SystemRandom())
+    async with open_metadata(_at(into)) as made:
+        await begin_empty(RebuildTarget(made.database, made.reader))
 
 
 async def _gather(
@@ -230,31 +241,28 @@ def _say(line: str) -> None:
 
 
 async def _write(
-    found: Surroundings,
     question: Question,
     options: SalvageOptions,
     evidence: Evidence,
     findings: Findings,
+    source: RecordSource | None,
 ) -> Salvaged:
     clock = SystemClock()
-    async with _source(found, question) as source:
-        if not question.into:
-            memory = MemoryDatabase()
-            reader = MemoryReader(memory)
-            target = RebuildTarget(memory, reader)
-            run = Salvage(memory, reader, target, findings=findings, clock=clock, options=options)
-            return await run.run(evidence, source)
-        if not await is_used(question.into):  # What is in use is refused, and stays as it is.
-            await migrate(question.into, rng=random.SystemRandom())
-        async with open_metadata(_at(question.into)) as made:
-            target = RebuildTarget(made.database, made.reader)
-            run = Salvage(
-                made.database, made.reader, target, findings=findings, clock=clock, options=options
-            )
-            done = await run.run(evidence, source)
-            await target.outlive_seals(clock)
-            await target.finish()
-            return done
+    if not question.into:
+        memory = MemoryDatabase()
+        reader = MemoryReader(memory)
+        target = RebuildTarget(memory, reader)
+        run = Salvage(memory, reader, target, findings=findings, clock=clock, options=options)
+        return await run.run(evidence, source)
+    async with open_metadata(_at(question.into)) as made:
+        target = RebuildTarget(made.database, made.reader)
+        run = Salvage(
+            made.database, made.reader, target, findings=findings, clock=clock, options=options
+        )
+        done = await run.run(evidence, source)
+        await target.outlive_seals(clock)
+        await target.finish()
+        return done
 
 
 def _at(dsn: str) -> Surroundings:

@@ -73,6 +73,14 @@ class Salvaged:
     findings: Mapping[str, int] = field(default_factory=dict)
 
 
+async def begin_empty(target: RebuildTarget) -> None:
+    """Raise RebuildRefused unless nothing was written into the database yet."""
+    if (await target.begin()).turn:
+        raise RebuildRefused(
+            "a rebuild or salvage into this database ended early: give an empty one"
+        )
+
+
 class Salvage:
     """One run, into an empty database. The caller outlives the seals and finishes the target."""
 
@@ -99,10 +107,7 @@ class Salvage:
         Also what a rebuild from `source` raises. A run that ended early left a database that no
         service starts on: begin again with an empty one.
         """
-        if (await self._target.begin()).turn:
-            raise RebuildRefused(
-                "a rebuild or salvage into this database ended early: give an empty one"
-            )
+        await begin_empty(self._target)
         now_us, findings = self._clock.now_us(), self._findings
         done = Salvaged(nodes=dict(evidence.counts))
         bundles = evidence.bundles()

@@ -119,13 +119,24 @@ def test_a_wrong_question_is_answered_with_what_to_do(
     assert why in " ".join(answer.stderr.replace("│", " ").split())
 
 
-def test_an_archive_that_nobody_named_is_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--dry-run", "--from-archive"), "set FILEFLUX_ARCHIVE_URL"),
+        (("--into", "postgresql://127.0.0.1:1/none"), "the database cannot be reached"),
+    ],
+)
+def test_no_node_is_asked_for_hours_before_the_rest_is_known_to_be_there(
+    tmp_path: Path, arguments: tuple[str, ...], why: str
+) -> None:
     directories = fill(tmp_path, some_uploads())
     details = ("--details", str(tmp_path / "details"))
-    answer = salvage("--dry-run", *directories, "--from-archive", *details)
+    answer = salvage(*arguments, *directories, *details)
 
     assert answer.exit_code == 1
-    assert "set FILEFLUX_ARCHIVE_URL" in answer.stderr
+    assert why in answer.stderr
+    assert "records in" not in answer.stderr
+    assert not (tmp_path / "details").exists()
 
 
 @pytest.mark.parametrize("what", ["misses", "misses_data"])
