@@ -136,8 +136,8 @@ def _in_buckets(
     names = _names(uploads)
     there = dict(known.bucket_names)
     owned = {name: bucket_id for bucket_id, name in there.items()}
-    latest = _latest(uploads)
-    for bucket_id in sorted(latest, key=lambda bucket_id: latest[bucket_id].order):
+    latest = _last_asked_for(uploads)
+    for bucket_id in sorted(latest, key=lambda bucket_id: (latest[bucket_id], bucket_id)):
         if bucket_id in there or bucket_id in known.bucket_gone:
             continue
         former = owned.get(names[bucket_id])
@@ -170,12 +170,16 @@ def _names(uploads: Sequence[FoundUpload]) -> dict[BucketId, str]:
     return {bucket_id: max(sorted(c), key=c.__getitem__) for bucket_id, c in said.items()}
 
 
-def _latest(uploads: Sequence[FoundUpload]) -> dict[BucketId, FoundUpload]:
-    latest: dict[BucketId, FoundUpload] = {}
+def _last_asked_for(uploads: Sequence[FoundUpload]) -> dict[BucketId, tuple[int, int]]:
+    """Return when each bucket's last upload was asked for: then the bucket was still there.
+
+    Its bytes may have come long after that, when another bucket had its name.
+    """
+    latest: dict[BucketId, tuple[int, int]] = {}
     for upload in uploads:
-        known = latest.get(upload.meta.bucket_id)
-        if known is None or known.order < upload.order:
-            latest[upload.meta.bucket_id] = upload
+        asked_us = 0 if upload.record is None else upload.record.at_us
+        known = latest.get(upload.meta.bucket_id, (0, 0))
+        latest[upload.meta.bucket_id] = max(known, (asked_us, upload.at_us))
     return latest
 
 

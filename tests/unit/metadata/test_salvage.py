@@ -118,6 +118,22 @@ async def test_a_bucket_that_was_made_again_keeps_only_its_own_objects() -> None
     assert told.found["bucket_gone"] == 1
 
 
+async def test_an_upload_that_outlived_its_bucket_does_not_hide_the_one_that_took_the_name() -> None:
+    """Its bytes came after all of the present bucket's; it was asked for before that was made."""
+    uploads = Uploads()
+    uploads.put((b"a", b"of the former bucket"))
+    asked_us = uploads.now_us + 1
+    again = BucketId(b"again".ljust(16, b"."))
+    uploads.put_large(b"b", b"of the present one", bucket_id=again)
+    uploads.now_us += 60 * SECOND_US
+    record = uploads.record(b"late", at_us=asked_us)
+    uploads.store([(replace(uploads.meta(b"c"), record=record), b"late")])
+    told = await salvage(uploads.held)
+
+    assert set(told.objects()) == {(again, b"b")}
+    assert told.found["bucket_gone"] == 2
+
+
 @pytest.mark.parametrize(
     ("asked_after_us", "current", "found"),
     [
