@@ -9,7 +9,7 @@ Everything that the nodes said is in memory: about 2 KB an upload.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Final
@@ -170,7 +170,7 @@ class Salvage:
             await self._decide(writing, [bucket_step(bucket, owner) for bucket in buckets])
             if buckets:
                 await writing.flush()  # Their uploads read them.
-            for some in _batches(iter(writes)):
+            for some in _batches(iter(writes), _row_count):
                 await self._decide(writing, [maker.step(write) for write in some])
         await writing.flush()
 
@@ -328,6 +328,21 @@ def _timeline(plan: Plan) -> Iterator[tuple[list[NewBucket], list[Write]]]:
     yield waiting, []
 
 
-def _batches(items: Iterator[Any]) -> Iterator[list[Any]]:
-    while some := list(islice(items, ROWS_PER_LOAD)):
+def _batches(
+    items: Iterator[Any], weigh: Callable[[Any], int] = lambda _: 1
+) -> Iterator[list[Any]]:
+    """Yield items in lists of ROWS_PER_LOAD at most, or of one that is heavier alone."""
+    some: list[Any] = []
+    weight = 0
+    for item in items:
+        if some and weight + weigh(item) > ROWS_PER_LOAD:
+            yield some
+            some, weight = [], 0
+        some.append(item)
+        weight += weigh(item)
+    if some:
         yield some
+
+
+def _row_count(write: Write) -> int:
+    return 1 if isinstance(write, FoundUpload) else len(write.parts)

@@ -31,14 +31,14 @@ class FoundChunk:
 
 @dataclass(slots=True)
 class FoundBundle:
-    """A bundle as the nodes that agree describe it. `holders`: node → chunks that are rotten there.
+    """A bundle as the nodes that agree describe it: `holders`.
 
     `chunks`: by number, those that at least one node has whole.
     """
 
     header: BundleHeader
     chunks: dict[int, FoundChunk] = field(default_factory=dict)
-    holders: dict[NodeId, frozenset[int]] = field(default_factory=dict)
+    holders: set[NodeId] = field(default_factory=set)
     _digests: dict[int, bytes] = field(default_factory=dict)
 
     def agrees(self, header: BundleHeader, digests: Mapping[int, bytes]) -> bool:
@@ -49,16 +49,13 @@ class FoundBundle:
             theirs.size_class,
         ) and all(self._digests.get(number, digest) == digest for number, digest in digests.items())
 
-    def add(self, index: BundleIndexView, digests: Mapping[int, bytes]) -> None:
+    def add(
+        self, index: BundleIndexView, digests: Mapping[int, bytes], rotten: frozenset[int]
+    ) -> None:
         for place in index.chunks():
-            if place.number not in self._digests:
-                self._digests[place.number] = digests[place.number]
+            self._digests.setdefault(place.number, digests[place.number])
+            if place.number not in self.chunks and place.number not in rotten:
                 self.chunks[place.number] = FoundChunk(place.length, _meta(index, place))
-
-    def drop_rotten(self) -> None:
-        """Forget the chunks that are rotten on every node."""
-        for number in frozenset.intersection(*self.holders.values()):
-            self.chunks.pop(number, None)
 
 
 class Evidence:
@@ -87,8 +84,8 @@ class Evidence:
         else:
             version = FoundBundle(index.header)
             versions.append(version)
-        version.add(index, digests)
-        version.holders[node_id] = version.holders.get(node_id, held.rotten) & held.rotten
+        version.add(index, digests, held.rotten)
+        version.holders.add(node_id)
 
     def bundles(self) -> dict[BundleId, FoundBundle]:
         """Return what is believed of every bundle, and forget the rest."""
@@ -97,7 +94,6 @@ class Evidence:
             bundle_id, versions = self._found.popitem()
             version = self._believed(bundle_id, versions)
             if version is not None:
-                version.drop_rotten()
                 believed[bundle_id] = version
         return believed
 

@@ -18,6 +18,7 @@ from tests.model.salvage_bundles import (
 )
 from tests.model.salvage_world import LATE, Told, salvage, without
 
+from fileflux.core.bundle_format import encode_sparse
 from fileflux.core.bundle_records import MultipartRecord
 from fileflux.core.clock import ManualClock
 from fileflux.core.errors import EventInvalid
@@ -30,6 +31,8 @@ from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.rebuild import Rebuild, StreamBroken, Until
 from fileflux.metadata.rebuild_target import RebuildRefused, RebuildTarget
 from fileflux.metadata.replay_batch import data_of
+from fileflux.metadata.rows import Footprint
+from fileflux.metadata.salvage import ROWS_PER_LOAD
 
 KEYS = [b"a", b"b", b"c", b"d", "ä".encode()]
 
@@ -118,7 +121,7 @@ async def test_a_bucket_that_was_made_again_keeps_only_its_own_objects() -> None
     assert told.found["bucket_gone"] == 1
 
 
-async def test_an_upload_that_outlived_its_bucket_does_not_hide_the_one_that_took_the_name() -> None:
+async def test_an_upload_that_outlived_its_bucket_hides_no_other_bucket_of_its_name() -> None:
     """Its bytes came after all of the present bucket's; it was asked for before that was made."""
     uploads = Uploads()
     uploads.put((b"a", b"of the former bucket"))
@@ -432,6 +435,48 @@ async def test_a_chunk_that_is_rotten_on_every_node_is_lost_and_one_that_is_not_
 
     assert [key for _, key in told.objects()] == [b"a"]
     assert told.found["chunk_rotten"] == 3
+
+
+async def test_a_chunk_that_one_node_dropped_and_that_is_rotten_on_the_other_is_lost() -> None:
+    uploads = Uploads()
+    bundle_id = uploads.put((b"a", b"dropped"), (b"b", b"kept"), nodes=NODES[:2])
+    view = index_of(raw := uploads.raw[bundle_id])
+    place = view.chunk(1)
+    kept = view.raw_chunk(place, raw[place.offset : place.offset + place.length])
+    sparse = index_of(b"".join(encode_sparse(view.header, [kept]).parts))
+    uploads.held[NODES[0]] = [HeldBundle(bundle_id, sparse)]
+    uploads.held[NODES[1]] = [HeldBundle(bundle_id, view, rotten=frozenset({0}))]
+    told = await salvage(uploads.held)
+
+    assert [key for _, key in told.objects()] == [b"b"]
+
+
+async def test_uploads_of_many_parts_are_loaded_a_few_at_a_time() -> None:
+    uploads = Uploads()
+    for key in KEYS:
+        multipart = UploadId(uploads.rng.randbytes(16))
+        for number in range(1, 91):
+            uploads.put_large(key, b"x", multipart_id=multipart, part_number=number)
+    sizes: list[int] = []
+
+    class Counting(MemoryDatabase):
+        async def run(self, work: Any, **options: Any) -> Any:
+            async def counted(transaction: Any) -> Any:
+                load = transaction.load_rows
+
+                async def load_rows(wanted: Footprint) -> Any:
+                    sizes.append(sum(len(numbers or ()) for numbers in wanted.multiparts.values()))
+                    return await load(wanted)
+
+                transaction.load_rows = load_rows
+                return await work(transaction)
+
+            return await super().run(counted, **options)
+
+    told = await salvage(uploads.held, database=Counting())
+
+    assert told.found["multipart_open"] == len(KEYS)
+    assert max(sizes) <= ROWS_PER_LOAD < sum(sizes)
 
 
 async def test_nodes_that_hold_nothing_make_no_database() -> None:
