@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -33,12 +34,13 @@ from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.migrate import is_used, migrate
 from fileflux.metadata.rebuild import EVERYTHING, Until, rare_collections
-from fileflux.metadata.rebuild_target import RebuildTarget
+from fileflux.metadata.rebuild_target import CLOCK_SLACK_US, RebuildTarget
 from fileflux.metadata.record_sources import DatabaseRecords, FileRecords, RecordSource
 from fileflux.metadata.salvage import Salvage, Salvaged, SalvageOptions, begin_empty
 from fileflux.metadata.salvage_changes import Owner
 from fileflux.metadata.salvage_evidence import Evidence
 from fileflux.metadata.salvage_findings import KINDS, UNKNOWABLE, Findings
+from fileflux.metadata.seals import SEAL_LIFE_US
 from fileflux.storage_node.dead_dataset import DeadDataset
 
 DETAILS: Final = Path("salvage-details.jsonl")
@@ -260,9 +262,15 @@ async def _write(
             made.database, made.reader, target, findings=findings, clock=clock, options=options
         )
         done = await run.run(evidence, source)
+        ends_us = await target.last_stamp() + SEAL_LIFE_US + CLOCK_SLACK_US
+        _say(f"written; it ends at {_time_text(ends_us)}, when no upload of then can apply again")
         await target.outlive_seals(clock)
         await target.finish()
         return done
+
+
+def _time_text(at_us: int) -> str:
+    return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat()
 
 
 def _at(dsn: str) -> Surroundings:

@@ -168,6 +168,7 @@ async def test_lost_database_and_broker_every_object_is_served_from_what_the_nod
 async def told(directory: Path, *arguments: str) -> dict[str, Any]:
     code, out, err = await fileflux(directory, "salvage", *arguments)
     assert code == 0, err
+    assert "written; it ends at 2" in err
     answer: dict[str, Any] = json.loads(out)
     details = directory / answer["details"]
     assert len(details.read_text().splitlines()) == sum(answer["findings"].values())
