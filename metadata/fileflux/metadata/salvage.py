@@ -118,7 +118,8 @@ class Salvage:
         plan = make_plan(newer, known, findings, assembles=self._options.assembles)
         if not plan.writes and source is None:
             raise RebuildRefused("the nodes' records tell of no object that could be salvaged")
-        maker = StepMaker(bundles, self._options.owner, self._options.classes)
+        options = self._options
+        maker = StepMaker(bundles, options.owner, options.classes, known.accepted)
         _count(done, plan, maker, bundles, findings)
         done.findings = dict(findings.counts)
         await self._write(plan, maker, known, done)

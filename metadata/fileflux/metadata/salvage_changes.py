@@ -5,7 +5,7 @@ them are those of a history, marked, and a rebuild from them ends with the same 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,9 +83,19 @@ def bucket_step(bucket: NewBucket, owner: Owner) -> Step:
 
 
 class StepMaker:
-    """Makes the steps of uploads. `classes`: how many replicas each storage class wants."""
+    """Makes the steps of uploads. `classes`: how many replicas each storage class wants.
 
-    def __init__(self, bundles: Bundles, owner: Owner, classes: Mapping[str, StorageClass]) -> None:
+    `accepted`: uploads that the stream says were answered with 202 and are still to be settled.
+    """
+
+    def __init__(
+        self,
+        bundles: Bundles,
+        owner: Owner,
+        classes: Mapping[str, StorageClass],
+        accepted: Collection[UploadId] = (),
+    ) -> None:
+        self._accepted = accepted
         self._bundles = bundles
         self._owner = owner
         self._classes = classes
@@ -118,6 +128,7 @@ class StepMaker:
             manifest=upload.content,
             storage_class=record.storage_class,
             hops=_hops(upload),
+            is_async=meta.upload_id in self._accepted,
         )
 
     def _multipart(self, write: SalvagedMultipart) -> Step:

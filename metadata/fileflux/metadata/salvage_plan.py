@@ -32,13 +32,14 @@ class Known:
     """What an audit stream told before the nodes are asked. Empty without one.
 
     `bucket_names`: of the buckets that are there. `bucket_gone`: that were deleted. `seen`: uploads
-    that it names, whatever came of them. `deleted_us`: when keys of uploads were last deleted.
-    `end_us`: the stamp of its last record.
+    that it names, whatever came of them. `accepted`: those that were answered with 202.
+    `deleted_us`: when keys of uploads were last deleted. `end_us`: the stamp of its last record.
     """
 
     bucket_names: dict[BucketId, str] = field(default_factory=dict)
     bucket_gone: set[BucketId] = field(default_factory=set)
     seen: set[UploadId] = field(default_factory=set)
+    accepted: set[UploadId] = field(default_factory=set)
     deleted_us: dict[ObjectKey, int] = field(default_factory=dict)
     end_us: int = 0
     objects: dict[ObjectKey, ObjectRow] = field(default_factory=dict)
@@ -86,7 +87,8 @@ def newer_uploads(
     for upload in uploads:
         if upload.upload_id in known.seen:
             continue
-        if known.end_us and upload.at_us < known.end_us - LATE_US:
+        is_late = upload.at_us < known.end_us - LATE_US
+        if known.end_us and is_late and upload.upload_id not in known.accepted:
             if upload.is_whole:
                 _note(findings, "not_in_stream", upload)
             continue

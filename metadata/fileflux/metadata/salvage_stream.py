@@ -62,6 +62,12 @@ class Listening:
                 self._hear_of_bucket(effect)
             elif effect["table"] == "objects" and effect.get("row") is None:
                 self._hear_of_deletion(effect["key"], data["stamp"])
+            elif effect["table"] == "async_uploads" and effect.get("row") is not None:
+                self._hear_of_acceptance(UploadId(bytes.fromhex(effect["row"]["upload_id"])))
+
+    def _hear_of_acceptance(self, upload_id: UploadId) -> None:
+        if upload_id in self._wanted:
+            self._known.accepted.add(upload_id)
 
     def _hear_of_deletion(self, key: Sequence[Any], stamp: int) -> None:
         place = BucketId(bytes.fromhex(key[0])), bytes_from_json(key[1])

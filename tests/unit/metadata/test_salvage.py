@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.model.rebuild_world import GivenRecords, audited, rebuild, records_of
+from tests.model.rebuild_world import GivenRecords, audited, number, rebuild, records_of
 from tests.model.salvage_bundles import (
     AT_US,
     NODES,
@@ -16,16 +16,18 @@ from tests.model.salvage_bundles import (
     Uploads,
     index_of,
 )
-from tests.model.salvage_world import LATE, Told, salvage, without
+from tests.model.salvage_world import LATE, ROOT, Told, salvage, without
 
 from fileflux.core.bundle_format import encode_sparse
 from fileflux.core.bundle_records import MultipartRecord
+from fileflux.core.changes import AcceptAsync
 from fileflux.core.clock import ManualClock
 from fileflux.core.errors import EventInvalid
 from fileflux.core.ids import BucketId, BundleId, UploadId
 from fileflux.core.model import Chunk, Manifest, ObjectMeta, WriteConditions
 from fileflux.core.node_records import HeldBundle
 from fileflux.metadata.chain import ChainState, NumberedRecord, verify_chain
+from fileflux.metadata.direct import DirectWriter
 from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.rebuild import Rebuild, StreamBroken, Until
@@ -208,8 +210,8 @@ async def test_a_forged_chunk_takes_no_object_away_that_its_own_record_makes_who
 async def test_a_forged_part_takes_no_multipart_upload_away() -> None:
     uploads = Uploads()
     multipart = UploadId(b"multipart upload")
-    for number, size in ((1, 5 << 20), (2, 7)):
-        uploads.put_large(b"big", bytes(size), multipart_id=multipart, part_number=number)
+    for part, size in ((1, 5 << 20), (2, 7)):
+        uploads.put_large(b"big", bytes(size), multipart_id=multipart, part_number=part)
     uploads.put_large(b"other", b"x", multipart_id=multipart, part_number=3)
     told = await salvage(uploads.held)
 
@@ -280,6 +282,33 @@ async def test_what_the_stream_should_name_and_does_not_is_left_out() -> None:
 
     assert {key for _, key in told.objects()} == {b"a", b"b"}
     assert told.found["not_in_stream"] == 1
+
+
+async def test_an_upload_that_the_stream_says_was_accepted_comes_back_however_late_it_is() -> None:
+    """Answered with 202, it may wait for its nodes for days, and its bundles are as old."""
+    uploads = Uploads()
+    uploads.put((b"a", b"x"))
+    former = await salvage(uploads.held)
+    meta = uploads.meta(b"accepted")
+    accepted = AcceptAsync(
+        upload_id=meta.upload_id,
+        actor=ROOT.actor,
+        at_us=uploads.now_us,
+        bucket_id=PHOTOS,
+        bucket="photos",
+        key=meta.key,
+        size=1,
+    )
+    direct = DirectWriter(former.database, rng=uploads.rng)
+    assert (await direct.submit(accepted)).ok
+    await direct.close()
+    await number(former.database, former.reader)
+    uploads.store([(replace(meta, record=uploads.record(b"y")), b"y")])
+    told = await salvage(uploads.held, source=GivenRecords(await records_of(former.reader)))
+
+    assert {key for _, key in told.objects()} == {b"a", b"accepted"}
+    assert told.found == {"too_few_replicas": 1}
+    assert await told.reader.find_async(meta.upload_id) == "ok"
 
 
 async def test_a_bucket_whose_name_the_stream_gives_to_another_is_told() -> None:
@@ -455,8 +484,8 @@ async def test_uploads_of_many_parts_are_loaded_a_few_at_a_time() -> None:
     uploads = Uploads()
     for key in KEYS:
         multipart = UploadId(uploads.rng.randbytes(16))
-        for number in range(1, 91):
-            uploads.put_large(key, b"x", multipart_id=multipart, part_number=number)
+        for part in range(1, 91):
+            uploads.put_large(key, b"x", multipart_id=multipart, part_number=part)
     sizes: list[int] = []
 
     class Counting(MemoryDatabase):
