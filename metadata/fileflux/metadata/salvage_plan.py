@@ -270,8 +270,19 @@ def _multipart(
     parts = tuple(latest[number] for number in sorted(latest))
     if not parts:
         return None
+    sizes = {number: row.size for number, row in stored.items()}
+    sizes |= {number: part.said.size for number, part in latest.items()}
     listed = _listed(found, latest, stored) if assembles else ()
-    _note(findings, "multipart_assumed" if listed else "multipart_open", parts[0])
+    if listed:
+        last = sizes[len(sizes)]
+        told = {
+            "parts": len(sizes),
+            "size": sum(sizes.values()),
+            "last_is_shorter": last < sizes[1],
+        }
+        _note(findings, "multipart_assumed", parts[0], **told)
+    else:
+        _note(findings, "multipart_open", parts[0])
     order = max(part.order for part in parts)
     return SalvagedMultipart(multipart_id, parts, listed, upload is None, order)
 
@@ -331,7 +342,7 @@ def _lost_parts(found: Iterable[FoundUpload], there: Collection[int]) -> set[int
     return lost
 
 
-def _note(findings: Findings, kind: str, upload: FoundUpload) -> None:
+def _note(findings: Findings, kind: str, upload: FoundUpload, **more: object) -> None:
     meta = upload.meta
     findings.note(
         kind,
@@ -341,4 +352,5 @@ def _note(findings: Findings, kind: str, upload: FoundUpload) -> None:
         upload=meta.upload_id,
         multipart=meta.multipart_id,
         at_us=upload.at_us,
+        **more,
     )

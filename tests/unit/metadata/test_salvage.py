@@ -219,6 +219,21 @@ async def test_a_forged_part_takes_no_multipart_upload_away() -> None:
     assert told.found["upload_conflict"] == 1
 
 
+@pytest.mark.parametrize(("last", "is_short"), [(7, True), (5 << 20, False)])
+async def test_the_details_say_whether_an_assembled_upload_may_have_broken_off(
+    last: int, is_short: bool
+) -> None:
+    """One that broke off between two parts has all of one size; a whole one at times, too."""
+    uploads = Uploads()
+    for part, size in ((1, 5 << 20), (2, last)):
+        uploads.put_large(b"big", bytes(size), multipart_id=UploadId(bytes(16)), part_number=part)
+    told = await salvage(uploads.held)
+
+    (line,) = [one for one in told.lines if one["finding"] == "multipart_assumed"]
+    assert (line["parts"], line["size"]) == (2, (5 << 20) + last)
+    assert line["last_is_shorter"] is is_short
+
+
 async def test_no_object_is_assembled_from_a_former_part_in_place_of_a_lost_one() -> None:
     uploads = Uploads()
     multipart: dict[str, Any] = {"multipart_id": UploadId(b"multipart upload"), "part_number": 1}
