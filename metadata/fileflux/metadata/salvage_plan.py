@@ -1,10 +1,10 @@
 """Which uploads become objects again, and in which order. Pure.
 
-Of one key the latest whole upload wins: by when its last bundle was finished, by its request's
-time, by its id. A write with conditions lost if they fail on a version that was made about when its
-request came. One that was there long before would have refused it before its body: it must have
-been deleted since. An upload in parts is taken for completed when its parts look like it: numbered
-from 1 without gaps, all but the last large enough.
+Of one key the latest whole upload wins: by when its last bundle was finished, by its place in it,
+by its request's time, by its id. A write with conditions lost if they fail on a version that was
+made about when its request came. One that was there long before would have refused it before its
+body: it must have been deleted since. An upload in parts is taken for completed when its parts look
+like it: numbered from 1 without gaps, all but the last large enough.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ from fileflux.metadata.multipart_checksum import etag_of_etags
 from fileflux.metadata.refusals import condition_refusal
 from fileflux.metadata.rows import ObjectKey, ObjectRow, PartRow, UploadRow
 from fileflux.metadata.salvage_findings import Findings, key_text
-from fileflux.metadata.salvage_uploads import FoundUpload
+from fileflux.metadata.salvage_uploads import FoundUpload, Order
 
 LATE_US: Final = 3_600_000_000
 """An upload whose last bundle is older than the stream's end by this much would stand in it."""
@@ -65,7 +65,7 @@ class SalvagedMultipart:
     parts: tuple[FoundUpload, ...]
     listed: tuple[tuple[int, str], ...]
     is_new: bool
-    order: tuple[int, int, bytes]
+    order: Order
 
 
 Write = FoundUpload | SalvagedMultipart

@@ -14,6 +14,9 @@ from fileflux.metadata.salvage_findings import Findings, key_text
 MISSING_NAMED_MAX: Final = 20
 Bundles = Mapping[BundleId, FoundBundle]
 Place = tuple[BundleId, int]
+Order = tuple[int, int, int, bytes]
+"""When the last bundle was finished, where in it the upload stands (so they were decided), when its
+request came, its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +24,13 @@ class FoundUpload:
     """An upload or a part. `manifest` None: chunks are missing. `record` None: also its last one.
 
     `said` and `content` are these two of a whole upload. `meta` is that of one of its chunks.
-    `order`: uploads of one key follow each other by it: when its last bundle was finished, when the
-    request came, the upload's id.
+    `order`: uploads of one key follow each other by it.
     """
 
     meta: ChunkMeta
     record: UploadRecord | None
     manifest: Manifest | None
-    order: tuple[int, int, bytes]
+    order: Order
 
     @property
     def upload_id(self) -> UploadId:
@@ -95,7 +97,8 @@ def _joined(places: list[Place], bundles: Bundles, findings: Findings) -> FoundU
         _tell_incomplete(meta, ours, findings)
     created_us = max(bundles[bundle_id].header.created_us for bundle_id, _ in ours)
     at_us = 0 if record is None else record.at_us
-    return FoundUpload(meta, record, manifest, (created_us, at_us, meta.upload_id))
+    order = (created_us, last[1], at_us, meta.upload_id)
+    return FoundUpload(meta, record, manifest, order)
 
 
 _WRONG: Final = Manifest()

@@ -165,6 +165,24 @@ async def test_a_condition_is_decided_again_only_where_it_can_have_lost_a_race(
     assert told.found == found
 
 
+@pytest.mark.parametrize("asked", [WriteConditions(), WriteConditions(if_none_match="*")])
+async def test_two_writes_of_one_bundle_are_decided_in_the_order_that_they_stand_in(
+    asked: WriteConditions,
+) -> None:
+    """That is how they were decided then: the one whose body was there first, not its request."""
+    uploads = Uploads()
+    uploads.now_us += SECOND_US
+    entries = []
+    for data, early_us in ((b"first there", 1_000), (b"first asked", 2_000)):
+        record = uploads.record(data, at_us=uploads.now_us - early_us, conditions=asked)
+        entries.append((replace(uploads.meta(b"a"), record=record), data))
+    uploads.store(entries, nodes=NODES[:3])
+    told = await salvage(uploads.held)
+
+    current = b"first asked" if asked == WriteConditions() else b"first there"
+    assert bytes_of(uploads, told) == {(PHOTOS, b"a"): current}
+
+
 # --- hostile and contradictory records ----------------------------------------------------------
 
 
