@@ -295,6 +295,7 @@ def _count(
     """Count what the plan brings back, and tell of bundles that have too few replicas."""
     done.buckets = len(plan.buckets)
     told: set[BundleId] = set()
+    classes: set[str] = set()
     for write in plan.writes:
         uploads = [write] if isinstance(write, FoundUpload) else write.parts
         is_object = isinstance(write, FoundUpload) or bool(write.listed)
@@ -303,6 +304,7 @@ def _count(
             done.multiparts += bool(write.listed)
             done.open_multiparts += not write.listed
         for upload in uploads:
+            classes.add(upload.said.storage_class)
             done.size += upload.said.size if is_object else 0
             for bundle_id in {chunk.bundle_id for chunk in upload.content.chunks} - told:
                 told.add(bundle_id)
@@ -310,6 +312,8 @@ def _count(
                 wanted = maker.wanted(upload.said.storage_class, len(nodes))
                 if len(nodes) < wanted:
                     findings.note("too_few_replicas", bundle=bundle_id, nodes=nodes, wanted=wanted)
+    for name in sorted(filter(maker.lacks, classes)):
+        findings.note("class_unknown", storage_class=name)
 
 
 def _timeline(plan: Plan) -> Iterator[tuple[list[NewBucket], list[Write]]]:

@@ -105,6 +105,9 @@ class StepMaker:
             return Step(write.at_us, (self._put_object(write),), self._seals([write]))
         return self._multipart(write)
 
+    def lacks(self, storage_class: str) -> bool:
+        return storage_class not in self._classes
+
     def wanted(self, storage_class: str, held: int) -> int:
         """Return how many replicas a class has; of one that nobody defines, as many as there are.
 

@@ -20,6 +20,7 @@ KINDS: Final[Mapping[str, str]] = {
     "upload_incomplete": "uploads of which chunks are missing: lost, or never finished",
     "older_version": "keys whose newest upload is incomplete: an older one is brought back",
     "too_few_replicas": "bundles with fewer replicas than their class has",
+    "class_unknown": "storage classes that FILEFLUX_CLASSES lacks: what is found is enough",
     "superseded": "older uploads of a key, left where they are",
     "condition_refused": "uploads whose own condition (If-Match, If-None-Match) refused them",
     "bucket_gone": "uploads into a bucket that was deleted before another took its name",

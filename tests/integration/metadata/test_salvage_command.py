@@ -136,9 +136,9 @@ async def test_lost_database_and_broker_every_object_is_served_from_what_the_nod
         late = await told(tmp_path, "--into", behind, "--from-file", str(stream), *nodes, *dead)
 
         assert (count["objects"], count["buckets"]) == (len(OBJECTS) + 2, 1)
-        assert count["findings"] == {"superseded": 1}
+        assert count["findings"] == {"superseded": 1, "class_unknown": 1}
         assert len(set(count["nodes"].values())) == 1
-        assert (late["objects"], late["findings"]) == (1, {})
+        assert (late["objects"], late["findings"]) == (1, {"class_unknown": 1})
         reading = NodeClient(SECRET.encode(), CLOCK)
         stack.push_async_callback(reading.close)
         expected = {**OBJECTS, "late": b"not in the export"}

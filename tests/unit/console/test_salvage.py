@@ -22,6 +22,9 @@ from fileflux.metadata.salvage_findings import Findings
 from fileflux.storage_node.opening import open_node
 from fileflux.storage_node.samples import received
 
+FOUND = {"superseded": 1, "class_unknown": 1}
+"""A former version, and a class that the default settings do not define."""
+
 
 def salvage(*arguments: str, **environment: str) -> Result:
     return CliRunner().invoke(app, ["salvage", *arguments], env={"COLUMNS": "300", **environment})
@@ -63,9 +66,10 @@ def test_a_dry_run_says_what_would_come_back_and_writes_its_details(tmp_path: Pa
     assert "deletions: what was deleted after its upload comes back" in told.stdout
     said = json.loads(as_json.stdout)
     assert (said["dry_run"], said["objects"], said["buckets"]) == (True, 3, 1)
-    assert said["findings"] == {"superseded": 1}
-    (line,) = map(json.loads, details.read_text().splitlines())
+    assert said["findings"] == FOUND
+    line, another = map(json.loads, details.read_text().splitlines())
     assert (line["finding"], line["bucket"], line["key"]) == ("superseded", "photos", "a")
+    assert (another["finding"], another["storage_class"]) == ("class_unknown", "standard")
 
 
 def test_bits_that_rotted_are_found_by_reading_the_data_and_cost_no_object(tmp_path: Path) -> None:
@@ -76,9 +80,9 @@ def test_bits_that_rotted_are_found_by_reading_the_data_and_cost_no_object(tmp_p
         extent.write_bytes(raw)
     options = ("--dry-run", "--json", "--details", str(tmp_path / "details"), *directories)
 
-    assert json.loads(salvage(*options).stdout)["findings"] == {"superseded": 1}
+    assert json.loads(salvage(*options).stdout)["findings"] == FOUND
     said = json.loads(salvage(*options, "--check-data").stdout)
-    assert said["findings"] == {"chunk_rotten": 1, "superseded": 1}
+    assert said["findings"] == {"chunk_rotten": 1, **FOUND}
     assert said["objects"] == 3
 
 

@@ -541,6 +541,19 @@ async def test_uploads_of_many_parts_are_loaded_a_few_at_a_time() -> None:
     assert max(sizes) <= ROWS_PER_LOAD < sum(sizes)
 
 
+async def test_a_storage_class_that_nobody_defines_is_told_once() -> None:
+    """Its bundles then want as many replicas as were found: one that is lost is never missed."""
+    uploads = Uploads()
+    for key in KEYS:
+        uploads.now_us += SECOND_US
+        record = uploads.record(b"x", storage_class="precious")
+        uploads.store([(replace(uploads.meta(key), record=record), b"x")], nodes=NODES[:2])
+    told = await salvage(uploads.held)
+
+    assert told.found == {"class_unknown": 1}
+    assert [line["storage_class"] for line in told.lines] == ["precious"]
+
+
 async def test_nodes_that_hold_nothing_make_no_database() -> None:
     with pytest.raises(RebuildRefused, match="no object that could be salvaged"):
         await salvage({NODES[0]: []})
