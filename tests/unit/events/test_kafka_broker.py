@@ -1,12 +1,18 @@
 """What a broker's client made is kept while it is open, and no longer."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from fileflux.core.clock import SystemClock
 from fileflux.core.errors import BrokerUnavailable
 from fileflux.events.kafka.broker import KafkaBroker
+from fileflux.events.kafka.lookup import to_record
 from fileflux.events.kafka.source import KafkaSource
 from fileflux.events.topics import AUDIT
+from fileflux.events.traced_publisher import context_of
+
+_MESSAGE = {"topic": AUDIT, "partition": 0, "offset": 7, "key": None, "value": b"x", "timestamp": 1}
 
 
 async def _started(source: KafkaSource) -> None:
@@ -35,3 +41,12 @@ async def test_what_could_not_be_opened_is_not_kept() -> None:
 
     assert len(broker._made) == 1
     await broker.close()
+
+
+def test_a_header_without_a_value_is_read_as_an_empty_one() -> None:
+    """Kafka has them; who asked one for its trace, or passed it on, took the record for poison."""
+    headers = (("traceparent", None), ("ce_id", b"1"))
+    record = to_record(SimpleNamespace(**_MESSAGE, headers=headers))
+
+    assert record.headers == (("traceparent", b""), ("ce_id", b"1"))
+    assert context_of(record) is None
