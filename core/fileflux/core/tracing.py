@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
+from urllib.parse import urlsplit
 
 TRACEPARENT: Final = "traceparent"
 TRACEPARENT_SIZE_MAX: Final = 256
@@ -169,6 +170,19 @@ def install(chosen: Tracer) -> None:
 def current() -> TraceContext | None:
     """Return the context of the span that we are in."""
     return CURRENT.get()
+
+
+def set_server(span: Span, url: str) -> None:
+    """Say who was asked: host and port only, a URL may be a secret. What is no URL has neither."""
+    try:
+        place = urlsplit(url)
+        host, port = place.hostname, place.port
+    except ValueError:
+        return  # Whoever opens it says what is wrong.
+    if host:
+        span.set("server.address", host)
+    if port:
+        span.set("server.port", port)
 
 
 def shared_span(

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Protocol
-from urllib.parse import urlsplit
 
 from fileflux.core.bundle_records import BUNDLE_SIZE_MAX
 from fileflux.core.bundle_view import BundleReceiver
@@ -19,7 +18,7 @@ from fileflux.core.failpoints import failpoint
 from fileflux.core.model import MIB, SizeClass
 from fileflux.core.node_client import PullSink
 from fileflux.core.telemetry import NODE_PULLS_FAILED, get_logger
-from fileflux.core.tracing import Span, current, tracer
+from fileflux.core.tracing import Span, current, set_server, tracer
 from fileflux.events.schema import BundleAssigned
 from fileflux.storage_node.bundle_store import IncomingBundle
 
@@ -150,11 +149,8 @@ class Pulls:
 
 
 def _describe(span: Span, url: str, assigned: BundleAssigned) -> None:
-    """Host and port only: a presigned URL is a secret."""
-    place = urlsplit(url)
     span.set("http.request.method", "GET")
-    span.set("server.address", place.hostname or "")
-    span.set("server.port", place.port or 0)
+    set_server(span, url)
     span.set("fileflux.bundle.size", assigned.size)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from tests.model.recorded_spans import SAMPLED, recording
 
 from fileflux.core.bundle_records import BUNDLE_SIZE_MAX
 from fileflux.core.clock import SystemClock
@@ -13,6 +14,7 @@ from fileflux.core.errors import NodeUnreachable, NoSuchBundle
 from fileflux.core.ids import NodeId
 from fileflux.core.model import MIB, SizeClass
 from fileflux.core.node_client import PullSink
+from fileflux.core.tracing import parse_traceparent, tracer
 from fileflux.storage_node.pulls import (
     LARGE_PULLS_MAX,
     SMALL_PULLS_MAX,
@@ -91,6 +93,17 @@ async def test_a_peer_helps_out_when_the_staging_cannot(trouble: bytes | Excepti
     sources = Sources({STAGING: trouble, PEER_BUNDLE: bytes(BUNDLE.data)})
 
     assert await pulled(sources) == BUNDLE.data
+
+
+@pytest.mark.parametrize("url", ["http://[half", "http://staging:99999/x", ""])
+async def test_an_address_that_is_none_fails_no_pull_for_being_traced(url: str) -> None:
+    sources = Sources({url: NodeUnreachable("not a URL"), PEER_BUNDLE: bytes(BUNDLE.data)})
+    assignment = sample_assignment(BUNDLE, NODE, CLOCK, source_url=url, peers=(PEER,))
+    with recording() as spans, tracer().span("x", parse_traceparent(SAMPLED)):
+        async with Pulls(sources).pulled(assignment) as bundle:
+            assert bundle.data == BUNDLE.data
+
+        assert {span.name for span in spans.all()} == {"pull bundle"}
 
 
 async def test_no_flipped_bit_gets_in() -> None:

@@ -5,9 +5,15 @@ Host and port of the receiver only: its URL may be a secret, and so may what it 
 
 from collections.abc import MutableMapping
 from typing import Final
-from urllib.parse import urlsplit
 
-from fileflux.core.tracing import NO_SPAN, TRACEPARENT, Span, parse_traceparent, tracer
+from fileflux.core.tracing import (
+    NO_SPAN,
+    TRACEPARENT,
+    Span,
+    parse_traceparent,
+    set_server,
+    tracer,
+)
 from fileflux.metadata.webhook_rows import QueuedDelivery, Subscription
 from fileflux.webhooks.retry import Result
 
@@ -34,10 +40,9 @@ class DeliveryTraces:
         span = self._tracer.span(ATTEMPT, parent, kind="client")
         if span and span.context is not None:
             headers[TRACEPARENT] = span.context.traceparent
-            place = urlsplit(subscription.url)
             span.set("http.request.method", "POST")
             span.set("http.request.resend_count", delivery.attempts)
-            span.set("server.address", place.hostname or "")
+            set_server(span, subscription.url)
             span.set("cloudevents.event_id", delivery.message_id)
             span.set("fileflux.audit.position", delivery.position)
             span.set("fileflux.webhook.id", delivery.subscription_id.hex())
