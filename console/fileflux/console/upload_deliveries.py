@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from fileflux.console.wiring import Surroundings, open_deliveries
-from fileflux.metadata.audit_log import Hop, Trace
-from fileflux.metadata.deliveries_of_event import DeliveriesOfEvent
+from fileflux.metadata.audit_log import CLOCK_SLACK_US, Hop, Trace
+from fileflux.metadata.deliveries_of_event import DeliveriesOfEvent, EventDeliveries
 from fileflux.metadata.webhook_rows import AttemptRow, Cursor, Subscription
 from fileflux.webhooks.filters import wants
 from fileflux.webhooks.intake import told
@@ -25,22 +25,40 @@ class DeliveryStory:
     next_us: int = 0
 
 
+class Webhooks(Protocol):
+    """What is asked of the webhooks' store."""
+
+    async def subscriptions(self) -> list[Subscription]: ...
+
+    async def cursor(self) -> Cursor | None: ...
+
+
 async def deliveries_of(found: Surroundings, traced: Trace) -> list[DeliveryStory]:
     """Return every subscription that wants the event; none before it is numbered."""
     if traced.numbered is None or traced.record.bucket_id is None:
         return []
+    async with open_deliveries(found) as (webhooks, events):
+        return await stories_of(webhooks, events, traced)
+
+
+async def stories_of(
+    webhooks: Webhooks, events: EventDeliveries, traced: Trace
+) -> list[DeliveryStory]:
+    """Return the stories of a numbered event of a bucket."""
+    assert traced.numbered is not None
+    assert traced.record.bucket_id is not None
     occurrence = told(traced.numbered)
     if occurrence is None:
         return []
-    async with open_deliveries(found) as (webhooks, events):
-        every = [one for one in await webhooks.subscriptions() if wants(one, occurrence)]
-        recorded = await events.of_event(
-            traced.record.bucket_id,
-            position=traced.position,
-            event_id=occurrence.event_id,
-            since_us=traced.record.at_us,
-        )
-        cursor = await webhooks.cursor()
+    every = [one for one in await webhooks.subscriptions() if wants(one, occurrence)]
+    # Asked in the order in which a delivery goes on: none slips through between two questions.
+    cursor = await webhooks.cursor()
+    recorded = await events.of_event(
+        traced.record.bucket_id,
+        position=traced.position,
+        event_id=occurrence.event_id,
+        since_us=traced.record.at_us - CLOCK_SLACK_US,
+    )
     stories = [story_of(one, traced, recorded, cursor) for one in every]
     return [story for story in stories if story is not None]
 
@@ -74,8 +92,10 @@ def story_of(
 
 
 def _read_to(one: Subscription, cursor: Cursor | None) -> int:
-    """Return the first position that was not looked at for it."""
-    return cursor.next_position if one.is_live and cursor is not None else one.next_position
+    """Return the first position that was not looked at for it, or that it came before."""
+    if not one.is_live or cursor is None:
+        return one.next_position
+    return max(one.next_position, cursor.next_position)
 
 
 def attempt_hops(stories: Sequence[DeliveryStory]) -> list[Hop]:

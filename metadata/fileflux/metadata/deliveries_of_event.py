@@ -30,16 +30,17 @@ class EventDeliveries(StatementReader):
     async def of_event(
         self, bucket_id: BucketId, *, position: int, event_id: str, since_us: int
     ) -> DeliveriesOfEvent:
-        """Return what is recorded. `since_us`: when it happened; no attempt was before."""
+        """Return what is recorded. `since_us`: no attempt was before, whoever's clock has it."""
+        place = (bucket_id, LIVE_RUN, position, ROWS_MAX)
+        # What waits comes first: it may be delivered, or given up, before the next question.
+        waiting = await self._fetch("deliveries_waiting", *place)
+        given_up = await self._fetch("deliveries_given_up", *place)
         attempts: dict[bytes, tuple[AttemptRow, ...]] = {}
         for one in await self._fetch(
             "deliveries_attempted", bucket_id, since_us, event_id, ROWS_MAX
         ):
             row = AttemptRow(**dict(one))
             attempts[row.subscription_id] = (*attempts.get(row.subscription_id, ()), row)
-        place = (bucket_id, LIVE_RUN, position, ROWS_MAX)
-        waiting = await self._fetch("deliveries_waiting", *place)
-        given_up = await self._fetch("deliveries_given_up", *place)
         return DeliveriesOfEvent(
             attempts=attempts,
             waiting={one["subscription_id"]: one["due_us"] for one in waiting},
