@@ -11,7 +11,9 @@ from fileflux.metadata.webhook_rows import AttemptRow, Cursor, Subscription
 from fileflux.webhooks.filters import wants
 from fileflux.webhooks.intake import told
 
-State = Literal["delivered", "waiting", "given up", "not yet read", "no longer recorded"]
+State = Literal[
+    "delivered", "waiting", "given up", "not yet read", "paused", "disabled", "no longer recorded"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,7 @@ def story_of(
     elif any(200 <= attempt.status < 300 for attempt in attempts):
         state = "delivered"
     elif _read_to(one, cursor) <= traced.position:
-        state = "not yet read"
+        state = one.state if one.state in ("paused", "disabled") else "not yet read"
     elif attempts or one.created_us < traced.record.at_us:
         state = "no longer recorded"
     else:

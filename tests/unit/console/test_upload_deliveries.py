@@ -66,6 +66,15 @@ def test_a_webhook_that_came_after_the_event_waits_for_nothing_while_the_dispatc
     assert story_of(late, EVENT, DeliveriesOfEvent(), Cursor(1, 7)) is None
 
 
+@pytest.mark.parametrize("state", ["paused", "disabled"])
+def test_a_webhook_that_is_stopped_is_not_said_to_be_behind(state: Any) -> None:
+    one = subscription(**{**BEFORE, "is_live": False}, next_position=5, state=state)
+    story = story_of(one, EVENT, DeliveriesOfEvent(), READ)
+
+    assert story is not None
+    assert story.state == state
+
+
 class GoingOn(EventDeliveries):
     """A dispatcher that is always one step on when it is asked again, and its database."""
 
