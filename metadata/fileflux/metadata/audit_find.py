@@ -16,7 +16,7 @@ from fileflux.metadata.sequencer import STREAM
 SEARCHED_MAX: Final = 200_000
 """Positions back from the end: seconds of reading, the last minutes or days of a store."""
 STEP: Final = 2_000
-BLOCKS_PER_READ: Final = 8
+BLOCKS_PER_READ_MAX: Final = 32
 
 
 async def trace_at(reader: MetadataReader, position: int, stream: str = STREAM) -> Trace | None:
@@ -58,28 +58,34 @@ async def newest_trace(
     end = (await reader.audit_head(stream)).next_position
     first = max(FIRST_POSITION, end - SEARCHED_MAX)
     while end > first:
-        start = max(first, end - STEP)
-        if (found := await _between(reader, stream, start, end, wanted)) is not None:
-            return traced(found)
-        end = start
+        found, began = await _between(reader, stream, max(first, end - STEP), end, wanted)
+        if found is not None:
+            return traced(found) if found.position >= first else None
+        end = began
     return None
 
 
 async def _between(
     reader: MetadataReader, stream: str, start: int, end: int, wanted: _Wanted
-) -> NumberedRecord | None:
-    """Return the last such record from `start` to before `end`."""
-    found, at = None, start
+) -> tuple[NumberedRecord | None, int]:
+    """Return the last such record in the blocks from `start` to before `end`, and where they begin.
+
+    A block may have one record or megabytes of them: no more are asked for than belong to it, by
+    the largest that was met.
+    """
+    found, began, at, largest = None, start, start, end - start
     while at < end:
-        blocks = await reader.audit_blocks(stream, at, limit=BLOCKS_PER_READ)
-        records = [one for block in blocks for one in unpack_block(block) if one.position >= at]
-        if not records:
+        limit = max(1, min(BLOCKS_PER_READ_MAX, (end - at) // largest))
+        blocks = await reader.audit_blocks(stream, at, limit=limit)
+        if not blocks:
             break
-        for record in records:
-            if record.position < end and wanted.matches(record.payload):
-                found = record
-        at = records[-1].position + 1
-    return found
+        for block in blocks:
+            largest = block.count if at == start else max(largest, block.count)
+            began, at = min(began, block.first_position), block.first_position + block.count
+            records = (one for one in unpack_block(block) if one.position < end)
+            matching = [one for one in records if wanted.matches(one.payload)]
+            found = matching[-1] if matching else found
+    return found, began
 
 
 async def _pending(reader: MetadataReader, wanted: _Wanted) -> bytes | None:

@@ -1,7 +1,7 @@
 """An audit record names its request's trace; only what is published for the first time is in it."""
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from tests.model.audit_world import Audit, open_audit, turns
@@ -10,6 +10,7 @@ from tests.model.recorded_spans import SAMPLED, SPAN, TRACE, recording, tracepar
 from fileflux.events.topics import AUDIT
 from fileflux.metadata import audit_find
 from fileflux.metadata.audit_find import newest_trace, trace_at
+from fileflux.metadata.ports import AuditBlock, MetadataReader
 
 SEND: Final = f"send {AUDIT}"
 
@@ -103,6 +104,40 @@ async def test_a_change_is_found_by_its_request_numbered_or_not(
     assert numbered.record == waiting.record
     assert await newest_trace(audit.world.reader, "trace_id", TRACE) == numbered
     assert await newest_trace(audit.world.reader, "request_id", "0A1") is None
+
+
+@pytest.mark.parametrize(("step", "writes"), [(2, 3), (2, 8), (100, 1)])
+async def test_a_search_reads_each_block_once_however_many_records_it_has(
+    monkeypatch: pytest.MonkeyPatch, step: int, writes: int
+) -> None:
+    """A block may have megabytes: a busy store's search would read them ten times."""
+    monkeypatch.setattr(audit_find, "STEP", step)
+    audit = await open_audit()
+    one = await audit.sequencer()
+    for _ in range(12):
+        await audit.write(writes)
+        await turns(one)
+    reader = CountingReader(audit.world.reader)
+
+    assert await newest_trace(reader, "request_id", "nobody's") is None
+    assert sorted(set(reader.read)) == sorted(reader.read)
+    assert len(reader.read) == 12
+
+
+class CountingReader:
+    """A reader that notes the first position of each block it gave."""
+
+    def __init__(self, inner: MetadataReader) -> None:
+        self._inner = inner
+        self.read: list[int] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def audit_blocks(self, stream: str, position: int, *, limit: int) -> list[AuditBlock]:
+        blocks = await self._inner.audit_blocks(stream, position, limit=limit)
+        self.read += [block.first_position for block in blocks]
+        return blocks
 
 
 async def test_a_request_is_looked_for_no_further_back_than_promised(
