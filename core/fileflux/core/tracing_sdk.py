@@ -107,8 +107,9 @@ class SdkTracer:
 
     def request(self, name: str, parent: TraceContext | None, *, kind: Kind = "server") -> Span:
         span = self._tracer.start_span(name, _as_parent(parent), _KINDS[kind])
-        context = _context_of(span)
-        return SdkSpan(span, context) if span.is_recording() else _Unsampled(context)
+        if span.is_recording():
+            return SdkSpan(span, _context_of(span))
+        return NO_SPAN if parent is None else _Unsampled(_context_of(span))
 
     def span(
         self,

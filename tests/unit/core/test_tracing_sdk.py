@@ -83,7 +83,9 @@ def test_the_sampler_of_the_environment_decides_where_a_trace_begins(
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0")
     never = choose_tracer("ingest")
 
-    assert not never.request("GetObject", None)
+    with never.request("GetObject", None) as unsampled:
+        assert not unsampled
+        assert unsampled.context is None, "nobody could look such a trace up"
     assert never.request("GetObject", PARENT)
     never.close(timeout_s=10)
 
