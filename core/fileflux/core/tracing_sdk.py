@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from opentelemetry import trace as otel
@@ -62,7 +63,8 @@ class SdkSpan:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        CURRENT.reset(self._token)
+        with suppress(ValueError):  # Ended in another context, which it leaves as it is.
+            CURRENT.reset(self._token)
         if kind is not None:
             self.fail(kind.__name__)
         self._span.end()

@@ -25,10 +25,12 @@ def flush_span(tracer: Tracer, actors: Sequence[Actor]) -> Iterator[Span]:
     if not contexts:
         yield NO_SPAN
         return
-    with tracer.span(FLUSH, contexts[0], links=contexts[1:]) as span, ExitStack() as others:
-        links = [] if span.context is None else [span.context]
+    span = tracer.span(FLUSH, contexts[0], links=contexts[1:])
+    links = [] if span.context is None else [span.context]
+    with ExitStack() as entered:
         for context in contexts[1:]:
-            others.enter_context(tracer.span(SHARED, context, links=links))
+            entered.enter_context(tracer.span(SHARED, context, links=links))
+        entered.enter_context(span)  # The last one is the current one.
         span.set("fileflux.uploads", len(actors))
         yield span
 

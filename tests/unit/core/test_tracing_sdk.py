@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import copy_context
 
 import pytest
 from prometheus_client import REGISTRY
@@ -98,6 +99,19 @@ def test_an_error_names_its_kind_and_never_its_message(
     chosen.close(timeout_s=10)
 
     assert receiver.spans[0].attributes == {"error.type": "ValueError"}
+
+
+def test_a_span_that_is_ended_elsewhere_ends_all_the_same(
+    chosen: Tracer, receiver: OtlpReceiver
+) -> None:
+    """As a task's that is collected with its loop: by whoever happens to collect it."""
+    span = chosen.request("GetObject", PARENT)
+    copy_context().run(span.__enter__)
+    span.__exit__(None)
+    chosen.close(timeout_s=10)
+
+    assert [one.name for one in receiver.spans] == ["GetObject"]
+    assert current() is None
 
 
 def test_a_collector_that_refuses_costs_spans_which_are_counted(

@@ -12,12 +12,16 @@ from tests.model.recorded_spans import SPAN, TRACE, RecordedSpans, recording
 from tests.model.s3_caller import Caller
 from tests.model.s3_world import ALICE, S3World, open_s3_world
 
+from fileflux.core.changes import Actor
+from fileflux.core.ids import UserId
+from fileflux.core.tracing import current, tracer
 from fileflux.events.topics import (
     BUNDLES_ASSIGNED,
     BUNDLES_COMMITTED,
     UPLOADS_COMPLETED,
     UPLOADS_SEALED,
 )
+from fileflux.ingest.flush_traces import flush_span
 from fileflux.metadata.audit_log import PENDING_MAX
 from fileflux.metadata.audit_record import decode_record, unpack_pending
 from fileflux.metadata.rows import AuditRecord
@@ -104,6 +108,19 @@ async def test_uploads_that_share_a_bundle_are_linked_both_ways(
         flush = flushes[link.context.span_id]
         assert span.parent is not None
         assert span.parent.span_id in {one.context.span_id for one in flush.links} & requests
+
+
+def test_in_a_shared_flush_the_current_span_is_the_flush_and_not_somebody_elses() -> None:
+    actors = [
+        Actor(UserId(bytes(16)), "alice", None, "", traceparent=f"00-{n:032x}-{SPAN}-01")
+        for n in (1, 2, 3)
+    ]
+    with recording() as spans:
+        with flush_span(tracer(), actors) as span:
+            assert span
+            assert current() == span.context
+        assert current() is None
+        assert len(spans.named("share bundle")) == 2
 
 
 async def test_a_client_that_does_not_sample_leaves_no_span_and_its_id_in_the_record(

@@ -120,7 +120,7 @@ class KafkaTopicLookup:
 
 
 def to_record(message: Any) -> Record:
-    """Return aiokafka's record as ours; its time-stamps are milliseconds, its headers may be null."""
+    """Return aiokafka's record as ours; its times are milliseconds, its headers may be null."""
     position = Position(message.topic, message.partition, message.offset)
     headers = tuple((name, value or b"") for name, value in message.headers)
     return Record(position, message.key, message.value or b"", headers, message.timestamp * 1_000)
