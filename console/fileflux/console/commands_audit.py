@@ -1,6 +1,7 @@
 """`fileflux audit verify` and `fileflux trace`: the log of every change, read by people."""
 
 import json
+import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -111,7 +112,8 @@ class _Asked:
         if self.trace_id:
             return await newest_trace(reader, "trace_id", self.trace_id)
         bucket, _, key = self.name.partition("/")
-        return await find_trace(reader, bucket=bucket, key=key.encode())
+        # A key need not be text: the bytes of the command line, as they were.
+        return await find_trace(reader, bucket=bucket, key=os.fsencode(key))
 
 
 async def _trace(found: Surroundings, asked: _Asked, *, as_json: bool) -> int:

@@ -19,6 +19,7 @@ from fileflux.events.codec import decode_events
 from fileflux.events.ports import Broker
 from fileflux.events.schema import PlacementDecided, ReplicaSet
 from fileflux.events.topics import PLACEMENT_MAP
+from fileflux.metadata.audit_facts import key_facts
 from fileflux.metadata.audit_log import Hop, Trace
 from fileflux.metadata.rows import AuditRecord
 
@@ -91,9 +92,10 @@ def as_json(
     traced: Trace, reasons: dict[str, str], deliveries: Sequence[DeliveryStory] = ()
 ) -> dict[str, Any]:
     record, facts = traced.record, dict[str, Any](traced.record.facts)
+    key = record.key or b""
     return {
         "bucket": record.bucket,
-        "key": (record.key or b"").decode("utf-8", "replace"),
+        **{"key": key.decode("utf-8", "replace"), **key_facts(key)},
         "operation": record.operation,
         "at_us": record.at_us,
         **{name: record.actor.get(name, "") for name in _REQUEST},
@@ -119,8 +121,8 @@ def printable(text: str) -> str:
 def show_places(out: Console, record: AuditRecord, reasons: dict[str, str]) -> None:
     """Where the bundles live, and why there."""
     facts: Any = record.facts
-    name = printable(f"{record.bucket}/{(record.key or b'').decode('utf-8', 'replace')}")
-    out.print(f"[bold]{escape(name)}[/bold] {facts.get('size', 0)} bytes", soft_wrap=True)
+    size = f" {facts['size']} bytes" if "size" in facts else ""
+    out.print(f"[bold]{escape(printable(_name_of(record)))}[/bold]{size}", soft_wrap=True)
     bundles: Sequence[Any] = facts.get("bundles", [])
     for bundle in bundles[:BUNDLES_SHOWN_MAX]:
         nodes = ", ".join(node[:8] for node in bundle.get("nodes", []))
@@ -130,6 +132,12 @@ def show_places(out: Console, record: AuditRecord, reasons: dict[str, str]) -> N
         out.print(f"    [dim]{place}{': ' + escape(why) if why else ''}[/dim]", soft_wrap=True)
     if len(bundles) > BUNDLES_SHOWN_MAX:
         out.print(f"  … and {len(bundles) - BUNDLES_SHOWN_MAX} bundles more")
+
+
+def _name_of(record: AuditRecord) -> str:
+    if record.key is None:
+        return record.bucket or "the system"
+    return f"{record.bucket}/{record.key.decode('utf-8', 'replace')}"
 
 
 def show_request(out: Console, traced: Trace) -> None:
@@ -142,7 +150,8 @@ def show_request(out: Console, traced: Trace) -> None:
         ids.append(f"trace {actor['trace_id']}")
     place = f"audit position {traced.position}" if traced.position else "not numbered yet"
     if traced.numbered is not None:
-        place += f", {traced.numbered.sequence} of its bucket"
+        stream = "its bucket" if record.bucket_id else "the system"
+        place += f", {traced.numbered.sequence} of {stream}"
     out.print(f"    [dim]{escape(printable(' · '.join([*ids, place])))}[/dim]", soft_wrap=True)
 
 

@@ -1,7 +1,10 @@
 """Names that tenants chose, shown to operators."""
 
+import base64
 import io
+import os
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -10,13 +13,17 @@ from typer.testing import CliRunner
 
 from fileflux.console.audit_lines import line_of
 from fileflux.console.cli import app
+from fileflux.console.commands_audit import _Asked
 from fileflux.console.upload_deliveries import DeliveryStory
-from fileflux.console.upload_story import show_deliveries, show_places, show_request
+from fileflux.console.upload_story import as_json, show_deliveries, show_places, show_request
+from fileflux.core.clock import ManualClock
 from fileflux.metadata.apply import apply
 from fileflux.metadata.audit_filter import OpenedRecord
 from fileflux.metadata.audit_log import Trace
-from fileflux.metadata.audit_record import encode_record
+from fileflux.metadata.audit_record import SYSTEM_STREAM, encode_record
 from fileflux.metadata.chain import FIRST_HASH, NumberedRecord
+from fileflux.metadata.memory import MemoryDatabase
+from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.rows import AuditRecord, Rows
 
 KEY = "[id]/x[/b]\x1b]0;owned\x07\nend"
@@ -67,6 +74,36 @@ def test_a_change_is_named_in_one_way_or_the_command_says_how(arguments: list[st
 
     assert done.exit_code == 2
     assert any(word in done.output for word in ("request", "position", "trace id"))
+
+
+async def test_a_key_that_is_no_text_is_found_and_told_whole() -> None:
+    """A shell gives its bytes as Python's surrogates."""
+    asked: list[list[tuple[str, bytes]]] = []
+
+    class Reader(MemoryReader):
+        async def find_objects(self, names: Any) -> Any:
+            asked.append(list(names))
+            return await super().find_objects(names)
+
+    name = os.fsdecode(b"photos/\xff\xfe/cat")
+    assert await _Asked(name, 0, "", "").find(Reader(MemoryDatabase(ManualClock()))) is None
+    assert asked == [[("photos", b"\xff\xfe/cat")]]
+    told = as_json(Trace(replace(_record(), key=b"\xff\xfe/cat"), 7), {})
+    assert base64.b64decode(told["key_base64"]) == b"\xff\xfe/cat"
+
+
+def test_a_change_of_no_bucket_and_of_no_key_is_not_said_to_have_one() -> None:
+    shown = io.StringIO()
+    out = Console(file=shown, width=200)
+    record = replace(_record(), bucket_id=None, bucket="", key=None, operation="CreateUser")
+    numbered = NumberedRecord(7, SYSTEM_STREAM, 3, FIRST_HASH, encode_record(record))
+
+    show_places(out, record, {})
+    show_request(out, Trace(record, 7, (), numbered))
+
+    assert shown.getvalue().startswith("the system\n")
+    assert "3 of the system" in shown.getvalue()
+    assert "bytes" not in shown.getvalue()
 
 
 def test_a_record_of_the_audit_stream_is_one_line() -> None:
