@@ -3,10 +3,10 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -31,11 +31,15 @@ class SeenSpan:
 
 
 class OtlpReceiver:
-    """`spans`: all that came; `requests`: how many batches. `status` other than 200 refuses."""
+    """`spans`: all that came; `requests`: how many batches, over so many `connections`.
+
+    `status` other than 200 refuses.
+    """
 
     def __init__(self) -> None:
         self.spans: list[SeenSpan] = []
         self.requests = 0
+        self.connections = 0
         self.status = 200
         self.delay = threading.Event()
         self.delay.set()
@@ -47,7 +51,7 @@ class OtlpReceiver:
         return f"http://127.0.0.1:{self.port}"
 
     @contextmanager
-    def running(self) -> Iterator["OtlpReceiver"]:
+    def running(self) -> Iterator[Self]:
         server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         server.daemon_threads = True
         self.port = server.server_address[1]
@@ -79,6 +83,10 @@ class OtlpReceiver:
             with self._came:
                 self._came.wait(min(left_s, 0.5))
 
+    def wait_for_requests(self, count: int, within_s: float = 30.0) -> None:
+        with self._came:
+            assert self._came.wait_for(lambda: self.requests >= count, within_s)
+
     def take(self, body: bytes) -> None:
         message = ExportTraceServiceRequest.FromString(body)
         made = [
@@ -93,6 +101,12 @@ class OtlpReceiver:
             self._came.notify_all()
 
 
+class EndlessAnswers(OtlpReceiver):
+    """Answers 200 and a body that ends only when nobody reads it any more, or at 256 MiB."""
+
+    sent = 0
+
+
 def shown(spans: list[SeenSpan]) -> list[str]:
     return sorted(f"{span.service}: {span.name}" for span in spans)
 
@@ -105,6 +119,12 @@ def is_connected(spans: list[SeenSpan], root_parent_id: str) -> bool:
 
 def _handler(receiver: OtlpReceiver) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            receiver.connections += 1
+            super().setup()
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             assert self.path == "/v1/traces", self.path
@@ -114,6 +134,13 @@ def _handler(receiver: OtlpReceiver) -> type[BaseHTTPRequestHandler]:
                 receiver.take(body)
             answer = ExportTraceServiceResponse().SerializeToString()
             self.send_response(receiver.status)
+            if isinstance(receiver, EndlessAnswers):
+                self.close_connection = True
+                self.end_headers()
+                with suppress(OSError):
+                    while receiver.sent < 256 << 20:
+                        receiver.sent += self.wfile.write(bytes(1 << 20))
+                return
             self.send_header("content-length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)

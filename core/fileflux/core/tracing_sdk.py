@@ -21,6 +21,7 @@ from opentelemetry.trace.status import StatusCode
 
 from fileflux.core.telemetry import TRACE_SPANS, get_logger
 from fileflux.core.tracing import CURRENT, NO_SPAN, Attribute, Kind, Span, TraceContext
+from fileflux.core.tracing_session import collector_session, hide_header_values
 
 log = get_logger(__name__)
 
@@ -173,7 +174,9 @@ class CountingExporter(SpanExporter):
 def open_sdk_tracer(service: str) -> SdkTracer:
     """Return a tracer that sends to the endpoint of the environment, by OTLP over HTTP."""
     provider = TracerProvider(resource=_resource(service), shutdown_on_exit=False)
-    provider.add_span_processor(BatchSpanProcessor(CountingExporter(OTLPSpanExporter())))
+    hide_header_values()
+    exporter = OTLPSpanExporter(session=collector_session())
+    provider.add_span_processor(BatchSpanProcessor(CountingExporter(exporter)))
     return SdkTracer(provider)
 
 

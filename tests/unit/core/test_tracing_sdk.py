@@ -1,5 +1,6 @@
 """The SDK behind the port, against a collector that takes, refuses, hangs or is not there."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextvars import copy_context
 
 import pytest
 from prometheus_client import REGISTRY
-from tests.model.otlp_receiver import OtlpReceiver
+from tests.model.otlp_receiver import EndlessAnswers, OtlpReceiver
 
 from fileflux.core.tracing import NO_SPAN, TraceContext, Tracer, current
 from fileflux.core.tracing_choice import choose_tracer
@@ -114,6 +115,47 @@ def test_a_span_that_is_ended_elsewhere_ends_all_the_same(
     assert current() is None
 
 
+def test_credentials_of_the_collector_are_not_logged_when_they_are_written_wrongly(
+    receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer open-sesame")
+    caplog.set_level(logging.WARNING, "opentelemetry")
+    choose_tracer("ingest").close(timeout_s=10)
+
+    assert "Header format invalid" in caplog.text
+    assert "sesame" not in caplog.text
+
+
+def test_one_connection_serves_batch_after_batch(
+    receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+    made = choose_tracer("ingest")
+    for batch in range(1, 4):
+        with made.request("GetObject", PARENT):
+            pass
+        receiver.wait_for_requests(batch)
+    made.close(timeout_s=10)
+
+    assert receiver.connections == 1
+
+
+def test_an_endless_answer_of_a_collector_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with EndlessAnswers().running() as endless:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endless.endpoint)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "30")
+        made = choose_tracer("ingest")
+        exported = count_of("exported")
+        with made.request("GetObject", PARENT):
+            pass
+        made.close(timeout_s=20)
+
+        assert count_of("exported") == exported + 1
+        assert endless.sent < 64 << 20
+
+
 def test_a_collector_that_refuses_costs_spans_which_are_counted(
     chosen: Tracer, receiver: OtlpReceiver
 ) -> None:
@@ -129,16 +171,19 @@ def test_a_collector_that_refuses_costs_spans_which_are_counted(
 
 
 def test_a_collector_that_hangs_holds_up_neither_requests_nor_the_end(
-    chosen: Tracer, receiver: OtlpReceiver
+    receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
+    made = choose_tracer("ingest")
     receiver.delay.clear()
     began_s = time.monotonic()
-    for _ in range(5_000):  # More than the queue takes.
-        with chosen.request("GetObject", PARENT):
+    for _ in range(3_000):  # More than the queue takes.
+        with made.request("GetObject", PARENT):
             pass
-    chosen.close(timeout_s=0.2)
+    made.close(timeout_s=0.2)
 
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 30, "it did not wait for an answer"
     assert receiver.spans == []
 
 
