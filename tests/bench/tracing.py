@@ -23,6 +23,7 @@ from tests.model.s3_world import ALICE, open_s3_world
 
 from fileflux.core.tracing import NO_TRACER, Tracer, current, install, tracer
 from fileflux.core.tracing_sdk import SdkTracer
+from fileflux.events.traced_publisher import trace_headers
 from fileflux.ingest.request_traces import RequestTraces, client_context
 
 TRACE: Final = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-"
@@ -33,6 +34,8 @@ MODES: Final = {
 }
 CHILDREN: Final = 12
 """Of a small upload's spans in one trace: about as many in each process as it makes."""
+SENDS: Final = 6
+"""Records that it sends, on three nodes: each asks for its headers."""
 
 
 class _Encoder(SpanExporter):
@@ -73,11 +76,11 @@ def _calls_us(headers: dict[str, str]) -> float:
         with traces.begin(raw) as request:
             trace = request.context or client_context(headers)
             for _ in range(CHILDREN):
-                if chosen.is_on:
-                    with chosen.span("child", trace if request else None) as span:
+                with chosen.span("child", trace if request else current()) as span:
+                    if span:
                         span.set("fileflux.uploads", 1)
-                else:
-                    current()
+            for _ in range(SENDS):
+                trace_headers(request.context)
 
     return min(_timed_us(upload) for _ in range(5))
 

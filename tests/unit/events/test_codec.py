@@ -164,6 +164,15 @@ def test_what_a_newer_writer_appended_is_ignored() -> None:
     assert decode_events(raw) == [REFUSED]
 
 
+def test_who_asked_may_grow_inside_of_a_change_while_old_and_new_processes_run() -> None:
+    """`traceparent` was appended: seals carry it into processes of the release before."""
+    actor = (b"u" * 16, "alice", "K", "::1", "curl", "R1", "T1")
+
+    assert decode_record(Actor, b"\x01" + msgpack.packb(actor)).traceparent == ""
+    newer = b"\x01" + msgpack.packb((*actor, "00-1", {"newer": 1}))
+    assert decode_record(Actor, newer).traceparent == "00-1"
+
+
 def test_what_an_older_writer_did_not_send_is_filled_in() -> None:
     outcome = Outcome(upload_id=UploadId(b"u" * 16), status="Aborted")
     raw = b"\x01" + msgpack.packb([b"u" * 16, "Aborted"])

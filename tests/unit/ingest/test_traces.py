@@ -112,7 +112,7 @@ async def test_uploads_that_share_a_bundle_are_linked_both_ways(
 
 def test_in_a_shared_flush_the_current_span_is_the_flush_and_not_somebody_elses() -> None:
     actors = [
-        Actor(UserId(bytes(16)), "alice", None, "", traceparent=f"00-{n:032x}-{SPAN}-01")
+        Actor(UserId(bytes(16)), "alice", "", traceparent=f"00-{n:032x}-{SPAN}-01")
         for n in (1, 2, 3)
     ]
     with recording() as spans:
