@@ -5,6 +5,7 @@ send's span, the others are linked, and the record goes out with the span's own 
 process that records traces has this publisher; without a context a record is sent as it is.
 """
 
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
@@ -16,6 +17,8 @@ Headers = Sequence[tuple[str, bytes]]
 Message = tuple[bytes | None, bytes, Headers]
 
 SYSTEM: Final = "kafka"
+_POSITION: Final = re.compile(rb"00[0-9]{18}")
+"""As the sequencer writes it, and small enough for an attribute. A dead letter's may be anything."""
 _COPIED: Final = {"ce_id": "cloudevents.event_id", "ce_type": "cloudevents.event_type"}
 
 
@@ -84,7 +87,7 @@ class TracedPublisher:
             for name, value in headers:
                 if name in _COPIED:
                     span.set(_COPIED[name], value.decode("utf-8", "replace"))
-                elif name == "ce_position":
+                elif name == "ce_position" and _POSITION.fullmatch(value):
                     span.set("fileflux.audit.position", int(value))
         return span
 

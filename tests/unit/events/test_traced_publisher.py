@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from tests.model.recorded_spans import (
     SAMPLED,
     SPAN,
@@ -75,6 +76,20 @@ async def test_of_many_records_each_has_a_span_of_its_own_trace(spans: RecordedS
     assert sent.attributes is not None
     assert sent.attributes["fileflux.audit.position"] == 7
     assert sent.attributes["cloudevents.event_id"] == "e1"
+
+
+@pytest.mark.parametrize("position", [b"x", b"", b"9" * 20, b"\xb2", b"-1"])
+async def test_whatever_the_headers_of_a_dead_letter_say_it_is_published_and_its_span_exported(
+    spans: RecordedSpans, position: bytes
+) -> None:
+    """A record that is set aside keeps its headers, and who wrote them is not known."""
+    broker = MemoryBroker(clock=ManualClock(), lanes=1)
+    publisher = await broker.safe_publisher()
+    headers = [("ce_position", position), ("ce_id", b"\xff"), *trace_headers(HERE)]
+    await publisher.publish(UPLOADS_SEALED, b"x", partition=0, headers=headers)
+
+    assert len(broker.records(UPLOADS_SEALED)) == 1
+    assert len(encode_spans(spans.all()).SerializeToString()) > 0
 
 
 async def test_a_hostile_header_of_a_record_is_no_context() -> None:
