@@ -18,7 +18,7 @@ Message = tuple[bytes | None, bytes, Headers]
 
 SYSTEM: Final = "kafka"
 _POSITION: Final = re.compile(rb"00[0-9]{18}")
-"""As the sequencer writes it, and small enough for an attribute. A dead letter's may be anything."""
+"""As the sequencer writes it, small enough for an attribute; a dead letter's may be anything."""
 _COPIED: Final = {"ce_id": "cloudevents.event_id", "ce_type": "cloudevents.event_type"}
 
 
