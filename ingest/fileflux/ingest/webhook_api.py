@@ -111,6 +111,7 @@ async def create_webhook(asked: Asked) -> Mapping[str, Any]:
         event_names=given.events,
         prefix=given.prefix,
         suffix=given.suffix,
+        bucket_id=bucket_id,  # The name may be another's by now.
     )
 
 

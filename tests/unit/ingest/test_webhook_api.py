@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -14,11 +15,14 @@ from tests.model.s3_world import ALICE, BOB, MASTER_KEY, S3World
 from tests.security.signing import Wire
 
 from fileflux.ingest import webhook_api
+from fileflux.ingest.app import S3App
+from fileflux.ingest.bucket_directory import BucketDirectory
 from fileflux.ingest.json_routes import JsonRoute
 from fileflux.ingest.openapi import document
 from fileflux.ingest.webhook_routes import ROUTES
 from fileflux.metadata.identity import decrypt_secret
 from fileflux.metadata.memory_webhooks import MemoryWebhooks
+from fileflux.metadata.rows import BucketRow
 from fileflux.metadata.webhook_rows import AttemptRow, DeadLetter, ReplayRow
 from fileflux.webhooks.destinations import DESTINATIONS_MAX
 
@@ -206,6 +210,29 @@ async def test_a_tenant_sees_and_makes_webhooks_of_its_own_buckets_only(
         _, found = await ask(root, "GET", f"{HOOKS}{query}")
         assert [one["webhook"] for one in found["webhooks"]] == [made["webhook"]]
     assert problem(await root("GET", f"{HOOKS}?owner=zoe")) == (404, "NoSuchEntity")
+
+
+class Former(BucketDirectory):
+    """Of a worker that has not heard yet what others did to buckets."""
+
+    def __init__(self, row: BucketRow) -> None:
+        self._row = row
+
+    async def find(self, name: str) -> BucketRow:
+        return self._row
+
+
+async def test_a_bucket_that_became_somebody_elses_gets_no_webhook_of_its_former_owner(
+    alice: Caller, bob: Caller, s3_world: S3World, store: MemoryWebhooks
+) -> None:
+    stale = replace(s3_world.deps, buckets=Former(await s3_world.deps.buckets.find("photos")))
+    await alice("DELETE", "/photos/key")
+    assert (await alice("DELETE", "/photos")).status == 204
+    assert (await bob("PUT", "/photos")).status == 200
+    elsewhere = Caller(S3App(stale, host_id="another worker"), ALICE)
+    body = b'{"bucket": "photos", "url": "https://a.example/"}'
+    assert problem(await elsewhere("POST", HOOKS, JSON, body)) == (404, "NoSuchBucket")
+    assert await store.subscriptions() == []
 
 
 async def test_a_list_is_read_page_by_page(alice: Caller) -> None:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from fileflux.core.clock import Clock, SystemClock
-from fileflux.core.errors import Conflict, Invalid, NotFound, Unavailable
-from fileflux.core.ids import ID_SIZE_BYTES, new_id
+from fileflux.core.errors import Conflict, Invalid, NoSuchBucket, NotFound, Unavailable
+from fileflux.core.ids import ID_SIZE_BYTES, BucketId, new_id
 from fileflux.metadata.audit_log import read_database
 from fileflux.metadata.audit_record import decode_record
 from fileflux.metadata.chain import NumberedRecord
@@ -83,8 +83,12 @@ class Webhooks:
         event_names: Sequence[str],
         prefix: str,
         suffix: str,
+        bucket_id: BucketId | None = None,
     ) -> dict[str, Any]:
-        """From now on; the secret is shown once. `form`: one of FORMATS."""
+        """From now on; the secret is shown once. `form`: one of FORMATS.
+
+        `bucket_id`: of the bucket that was meant; NoSuchBucket if another one has its name now.
+        """
         parse_url(url)
         check_event_names(event_names)
         if form not in FORMATS:
@@ -92,6 +96,8 @@ class Webhooks:
         found = (await self._reader.find_buckets([bucket])).get(bucket)
         if found is None:
             raise Refused(f"there is no bucket {bucket}")
+        if bucket_id not in (None, found.bucket_id):
+            raise NoSuchBucket(bucket)
         name, secret, now_us = new_id(self._rng), new_secret(), self._clock.now_us()
         one = Subscription(
             subscription_id=name,
