@@ -142,6 +142,10 @@ class WebhookWorld:
             await self.publish(records)
         return records
 
+    async def end(self) -> int:
+        """The first position that is not numbered yet."""
+        return (await self.reader.audit_head(STREAM)).next_position
+
     async def publish(self, records: list[NumberedRecord]) -> None:
         publisher = await self.broker.safe_publisher()
         messages = [

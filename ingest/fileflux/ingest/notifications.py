@@ -45,30 +45,30 @@ async def put_configuration(call: Call, deps: Dependencies) -> Answer:
     )
     is_tested = call.headers.get(SKIP_HEADER) != "true"
     known = from_config(bucket.config)
-    kept = [_identified(one, known, deps, is_tested=is_tested) for one in parts]
-    await _store(call, deps, bucket, {ENTRY: to_entry(kept)})
+    position = await announce(deps, bucket)
+    new = [
+        replace(one, subscription_id=new_id(deps.rng), is_tested=is_tested, first_position=position)
+        for one in parts
+    ]
+    await _store(call, deps, bucket, {ENTRY: to_entry([_kept(one, known) for one in new])})
     return Answer(200)
 
 
-async def announce(deps: Dependencies, bucket: BucketRow) -> None:
-    """Let the dispatcher look at the bucket, from now on for a while."""
-    head = await deps.reader.audit_head(STREAM)
-    await deps.webhooks.mark_bucket(bucket.bucket_id, new_id(deps.rng), head.next_position)
+async def announce(deps: Dependencies, bucket: BucketRow) -> int:
+    """Let the dispatcher look at the bucket, from now on for a while; return the next position."""
+    position = (await deps.reader.audit_head(STREAM)).next_position
+    await deps.webhooks.mark_bucket(bucket.bucket_id, new_id(deps.rng), position)
+    return position
 
 
-def _identified(
-    one: Notification, known: Sequence[Notification], deps: Dependencies, *, is_tested: bool
-) -> Notification:
-    same = next((other for other in known if other.means(one)), None)
-    if same is not None:
-        return same
-    return replace(one, subscription_id=new_id(deps.rng), is_tested=is_tested)
+def _kept(one: Notification, known: Sequence[Notification]) -> Notification:
+    """The part that was there, if it means the same: it goes on where it is."""
+    return next((other for other in known if other.means(one)), one)
 
 
 async def _store(
     call: Call, deps: Dependencies, bucket: BucketRow, entries: Mapping[str, object]
 ) -> None:
-    await announce(deps, bucket)
     change = ConfigureBucket(
         upload_id=deps.new_upload_id(),
         actor=call.actor,

@@ -25,7 +25,8 @@ class Notification:
     """One part of a configuration. `destination`: the name of one of the bucket's owner.
 
     `subscription_id`: made when the part was put first, and kept as long as it stays the same.
-    `is_tested`: whether its receiver is sent a test event when it begins.
+    `is_tested`: whether its receiver is sent a test event when it begins. `first_position`: of the
+    audit stream, when it was put first; it is told nothing of before.
     """
 
     kind: Kind
@@ -37,11 +38,15 @@ class Notification:
     suffix: str = ""
     subscription_id: bytes = b""
     is_tested: bool = True
+    first_position: int = 0
 
     def means(self, other: "Notification") -> bool:
         """Tell whether another one asks for the same, whichever subscription that is."""
         return self == replace(
-            other, subscription_id=self.subscription_id, is_tested=self.is_tested
+            other,
+            subscription_id=self.subscription_id,
+            is_tested=self.is_tested,
+            first_position=self.first_position,
         )
 
 
@@ -88,6 +93,7 @@ def _to_json(one: Notification) -> dict[str, object]:
         "suffix": one.suffix,
         "subscription": one.subscription_id.hex(),
         "test": one.is_tested,
+        "from": one.first_position,
     }
 
 
@@ -102,4 +108,5 @@ def _from_json(part: Mapping[str, Any]) -> Notification:
         suffix=part["suffix"],
         subscription_id=parse_id(part["subscription"]),
         is_tested=part["test"],
+        first_position=part.get("from", 0),
     )

@@ -76,11 +76,9 @@ class PostgresDestinations(StatementReader):
     async def mark_bucket(self, bucket_id: bytes, mark_id: bytes, next_position: int) -> None:
         await self._fetch("webhook_mark_bucket", bucket_id, mark_id, next_position)
 
-    async def marked_buckets(self, limit: int) -> list[NotifiedBucket]:
-        return [
-            NotifiedBucket(**dict(one))
-            for one in await self._fetch("webhook_marked_buckets", limit)
-        ]
+    async def marked_buckets(self, bucket_id: bytes, limit: int) -> list[NotifiedBucket]:
+        found = await self._fetch("webhook_marked_buckets", bucket_id, limit)
+        return [NotifiedBucket(**dict(one)) for one in found]
 
     async def buckets_after(self, bucket_id: bytes, limit: int) -> list[NotifiedBucket]:
         found = await self._fetch("webhook_buckets_after", bucket_id, limit)
@@ -96,15 +94,19 @@ class PostgresDestinations(StatementReader):
     async def end_derived(self, turn: int, subscription_ids: Sequence[bytes]) -> None:
         await self._fetch("webhook_end_derived", turn, list(subscription_ids))
 
-    async def put_derived(self, turn: int, one: Subscription, test: QueuedDelivery | None) -> None:
+    async def end_orphans(self, turn: int) -> None:
+        await self._fetch("webhook_end_orphans", turn)
+
+    async def put_derived(self, turn: int, one: Subscription, test: QueuedDelivery | None) -> bool:
         queued = _columns([] if test is None else [test])
-        await self._fetch(
+        found = await self._fetch(
             "webhook_put_derived",
             *(turn, one.destination_id, one.subscription_id, one.bucket_id, one.bucket),
             *(one.format, " ".join(one.event_names), one.prefix, one.suffix, one.next_position),
             *(one.created_us, one.configuration_id),
             *queued[1:],
         )
+        return bool(found[0]["made"])
 
 
 class PostgresWebhooks(PostgresDestinations):

@@ -110,8 +110,8 @@ class WebhookStore(Protocol):
 class NotificationStore(Protocol):
     """What turns notification configurations into subscriptions: the dispatcher's, too."""
 
-    async def marked_buckets(self, limit: int) -> list[NotifiedBucket]:
-        """Those whose configuration may just have changed; the first that were marked."""
+    async def marked_buckets(self, bucket_id: bytes, limit: int) -> list[NotifiedBucket]:
+        """A page of those whose configuration may just have changed, by id."""
 
     async def buckets_after(self, bucket_id: bytes, limit: int) -> list[NotifiedBucket]:
         """A page of all buckets, by id; one without a configuration has no `notification`."""
@@ -121,14 +121,17 @@ class NotificationStore(Protocol):
 
     async def destinations_of(self, owner_ids: Sequence[UserId]) -> list[Destination]: ...
 
-    async def put_derived(self, turn: int, one: Subscription, test: QueuedDelivery | None) -> None:
+    async def put_derived(self, turn: int, one: Subscription, test: QueuedDelivery | None) -> bool:
         """Add a subscription with its destination's URL and secrets, and queue its test message.
 
-        Nothing if it is there, its destination is gone, or another dispatcher has the turn.
+        False if it is there, its destination is gone, or another dispatcher has the turn.
         """
 
     async def end_derived(self, turn: int, subscription_ids: Sequence[bytes]) -> None:
         """Mark subscriptions as removed, unless another dispatcher has the turn."""
+
+    async def end_orphans(self, turn: int) -> None:
+        """The same for all that configurations of buckets led to which are gone."""
 
     async def unmark(self, bucket_ids: Sequence[bytes], before_us: int) -> None:
         """Forget their marks that are so old."""

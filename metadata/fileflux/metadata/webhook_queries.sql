@@ -399,6 +399,15 @@ WHERE subscription_id = ANY ($2::BYTEA[]) AND state <> 'deleted'
     AND EXISTS (SELECT 1 FROM webhook_cursors WHERE name = 'main' AND turn = $1::INT8)
 RETURNING 1;
 
+-- webhook_end_orphans --
+-- Mark as removed what configurations of buckets led to that are gone.
+UPDATE webhook_subscriptions AS s SET state = 'deleted', reason = '',
+    changed_us = (extract(epoch FROM clock_timestamp()) * 1000000)::INT8
+WHERE s.destination_id <> ''::BYTEA AND s.state <> 'deleted'
+    AND NOT EXISTS (SELECT 1 FROM buckets AS b WHERE b.bucket_id = s.bucket_id)
+    AND EXISTS (SELECT 1 FROM webhook_cursors WHERE name = 'main' AND turn = $1::INT8)
+RETURNING 1;
+
 -- webhook_end_destination --
 -- Mark as removed what leads to a destination.
 UPDATE webhook_subscriptions SET state = 'deleted', reason = '',
@@ -414,15 +423,15 @@ ON CONFLICT (bucket_id, mark_id) DO NOTHING
 RETURNING 1;
 
 -- webhook_marked_buckets --
--- Buckets whose configuration may just have changed, those first that were marked first.
+-- A page, by id, of the buckets whose configuration may just have changed.
 SELECT m.bucket_id, coalesce(b.name, '') AS name, coalesce(b.owner_id, ''::BYTEA) AS owner_id,
     (b.config -> 'notification')::TEXT AS notification, m.next_position,
     (extract(epoch FROM clock_timestamp()) * 1000000)::INT8 AS read_us
 FROM (
-    SELECT bucket_id, min(next_position) AS next_position, min(marked_us) AS marked_us
-    FROM webhook_marks GROUP BY bucket_id ORDER BY min(marked_us) LIMIT $1::INT8
+    SELECT bucket_id, min(next_position) AS next_position FROM webhook_marks
+    WHERE bucket_id > $1::BYTEA GROUP BY bucket_id ORDER BY bucket_id LIMIT $2::INT8
 ) AS m LEFT JOIN buckets AS b ON b.bucket_id = m.bucket_id
-ORDER BY m.marked_us;
+ORDER BY m.bucket_id;
 
 -- webhook_buckets_after --
 -- A page of all buckets by id, each with its notification configuration and its first mark.

@@ -15,8 +15,8 @@ from fileflux.core.changes import ConfigureBucket, DeleteBucket
 from fileflux.core.ids import UploadId, UserId, new_id
 from fileflux.metadata.direct import DirectWriter
 from fileflux.metadata.notification import ENTRY, Notification, to_entry
-from fileflux.metadata.sequencer import STREAM
 from fileflux.webhooks.destinations import Destinations
+from fileflux.webhooks.notifications import Notifications
 
 URL = "https://a.example/hook"
 RNG = random.Random(7)
@@ -34,8 +34,8 @@ class Bucket:
 
     async def configure(self, *parts: Notification, announced: bool = True) -> None:
         """As ingest does it: the mark first, then the transaction."""
-        if announced:
-            await self.announce()
+        position = await self.announce() if announced else 0
+        parts = tuple(replace(one, first_position=position) for one in parts)
         await self.direct.submit(
             ConfigureBucket(
                 upload_id=UploadId(self.maker.id()),
@@ -47,9 +47,10 @@ class Bucket:
             )
         )
 
-    async def announce(self) -> None:
-        head = await self.world.reader.audit_head(STREAM)
-        await self.world.store.mark_bucket(BUCKET_ID, new_id(RNG), head.next_position)
+    async def announce(self) -> int:
+        position = await self.world.end()
+        await self.world.store.mark_bucket(BUCKET_ID, new_id(RNG), position)
+        return position
 
     async def remove(self) -> None:
         await self.announce()
@@ -94,6 +95,12 @@ def part(name: str = "one", **changed: Any) -> Notification:
         "subscription_id": new_id(RNG),
     }
     return Notification(**{**fields, **changed})
+
+
+async def turn(world: WebhookWorld) -> Notifications:
+    """What a dispatcher that starts derives subscriptions with."""
+    cursor = await world.store.take_turn(1)
+    return Notifications(world.store, world.clock, RNG, turn=cursor.turn)
 
 
 def bodies(world: WebhookWorld) -> list[dict[str, Any]]:
@@ -196,6 +203,78 @@ async def test_a_dispatcher_that_starts_finds_configurations_that_nobody_announc
             return await bucket.states() == {"one": "active"}
 
         await until(is_there)
+
+
+@pytest.mark.parametrize("what", ["configuration", "bucket"])
+async def test_a_dispatcher_that_starts_ends_what_nobody_asks_for_any_more(
+    what: str, bucket: Bucket
+) -> None:
+    """Also when the mark of the change is gone: whoever made it slept for longer than a minute."""
+    world = bucket.world
+    await bucket.destinations.create(bucket.owner_id, "hook", URL)
+    await bucket.configure(part(is_tested=False))
+    notifications = await turn(world)
+    await notifications.step(world.end)
+    assert await bucket.states() == {"one": "active"}
+    await (bucket.remove() if what == "bucket" else bucket.configure())
+    await world.store.unmark([BUCKET_ID], 1 << 60)
+    await notifications.step(world.end)
+    assert await bucket.states() == {"one": "active"}, "there is no mark"
+    await (await turn(world)).step(world.end)
+    assert await bucket.states() == {}
+
+
+async def test_a_part_is_told_nothing_of_the_time_before_it_was_put(bucket: Bucket) -> None:
+    """Though the mark of a change before it is still there: it was put within the same minute."""
+    world = bucket.world
+    await bucket.destinations.create(bucket.owner_id, "hook", URL)
+    await bucket.configure(part("first", is_tested=False))
+    await world.happen("before.jpg")
+    await bucket.configure(part("second", is_tested=False))
+    async with world.dispatching():
+        await world.happen("after.jpg")
+        await until(lambda: "after.jpg" in world.receivers.keys(URL))
+    assert world.receivers.keys(URL) == ["after.jpg"]
+
+
+async def test_many_new_parts_are_begun_a_few_at_a_time(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deliveries to others, and the lease, wait for a turn; a mark stays until all have begun."""
+    monkeypatch.setattr("fileflux.webhooks.notifications.DERIVING_S", 0.0)
+    monkeypatch.setattr("fileflux.webhooks.notifications.MARK_KEPT_US", -60_000_000)
+    world = bucket.world
+    await bucket.destinations.create(bucket.owner_id, "hook", URL)
+    await bucket.configure(*(part(f"{n}", prefix=f"{n}/") for n in range(5)))
+    notifications = await turn(world)
+    counts: list[int] = []
+    while len(counts) < 6 and await world.store.marked_buckets(b"", 1):
+        await notifications.step(world.end)
+        counts.append(len(await bucket.states()))
+    assert counts[0] < 5
+    assert counts[-1] == 5
+    assert counts == sorted(counts)
+
+
+async def test_a_part_begins_again_when_what_was_there_is_removed(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its destination was removed and made again; the row of before goes later than the mark."""
+    monkeypatch.setattr("fileflux.webhooks.notifications.MARK_KEPT_US", -60_000_000)
+    world = bucket.world
+    await bucket.destinations.create(bucket.owner_id, "hook", URL)
+    one = part(is_tested=False)
+    await bucket.configure(one)
+    notifications = await turn(world)
+    await notifications.step(world.end)
+    (destination,) = await world.store.destinations_of([bucket.owner_id])
+    await world.store.remove_destination(destination)
+    await bucket.destinations.create(bucket.owner_id, "hook", "https://b.example/")
+    await notifications.step(world.end)
+    assert await bucket.states() == {}
+    await world.store.remove(one.subscription_id)
+    await notifications.step(world.end)
+    assert await bucket.states() == {"one": "active"}
 
 
 async def test_a_rotated_secret_signs_what_leads_to_its_destination(bucket: Bucket) -> None:

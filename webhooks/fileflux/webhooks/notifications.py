@@ -3,7 +3,8 @@
 A configuration is audited state and changes in a transaction of its own; subscriptions are not. So
 whoever changes one marks the bucket first, and here what the bucket says is compared with what is
 there, as long as the mark may still be followed by the change. A kill between any two steps leaves
-the mark. At its start a dispatcher looks at every bucket: a rebuilt database has no marks.
+the mark. At its start a dispatcher looks at every bucket: a rebuilt database has no marks. It does
+so for a moment at a time, since everybody's deliveries wait meanwhile.
 """
 
 import random
@@ -28,7 +29,11 @@ from fileflux.webhooks.rendering import S3, render_test
 
 log = get_logger(__name__)
 
-BUCKETS_PER_TURN: Final = 5_000
+MARKED_PER_TURN: Final = 200
+"""Each may have a hundred parts, and is looked at again and again as long as its mark is kept."""
+BUCKETS_PER_TURN: Final = 1_000
+DERIVING_S: Final = 0.1
+"""For so long subscriptions are added before what has just happened is read."""
 MARK_KEPT_US: Final = 60_000_000
 """A change is committed, or is known never to be, within ten seconds of its mark."""
 TEST_EVENT: Final = "s3:TestEvent"
@@ -44,28 +49,39 @@ class Notifications:
         self._clock = clock
         self._rng = rng
         self._turn = turn
+        self._until_s = 0.0
+        self._after_marked = b""
         self._after: bytes | None = b""
 
     async def step(self, end: Callable[[], Awaitable[int]]) -> None:
-        """Derive what marked buckets lead to, and a page of all others until all were seen.
+        """Derive what some marked buckets lead to, and a page of all others until all were seen.
 
         `end`: asks for the first position that is not numbered yet.
         """
-        marked = await self._store.marked_buckets(BUCKETS_PER_TURN)
-        if marked:
-            await self._derive(marked, 0)
+        self._until_s = self._clock.monotonic_s() + DERIVING_S
+        await self._look_at_marked()
+        if self._after is not None:
+            await self._look_at_all(self._after, await end())
+
+    async def _look_at_marked(self) -> None:
+        """At the next ones, so that whoever changes much does not keep the others waiting."""
+        marked = await self._store.marked_buckets(self._after_marked, MARKED_PER_TURN)
+        self._after_marked = marked[-1].bucket_id if len(marked) == MARKED_PER_TURN else b""
+        if marked and await self._derive(marked, 0):
             before_us = marked[0].read_us - MARK_KEPT_US
             await self._store.unmark([one.bucket_id for one in marked], before_us)
-        if self._after is not None:
-            position = await end()
-            page = await self._store.buckets_after(self._after, BUCKETS_PER_TURN)
-            await self._derive([one for one in page if one.notification], position)
+
+    async def _look_at_all(self, after: bytes, position: int) -> None:
+        """At the next page; it is looked at again until all that it leads to is there."""
+        if not after:
+            await self._store.end_orphans(self._turn)
+        page = await self._store.buckets_after(after, BUCKETS_PER_TURN)
+        if await self._derive(page, position):
             self._after = page[-1].bucket_id if len(page) == BUCKETS_PER_TURN else None
 
-    async def _derive(self, buckets: Sequence[NotifiedBucket], position: int) -> None:
+    async def _derive(self, buckets: Sequence[NotifiedBucket], position: int) -> bool:
+        """Tell whether all is there; otherwise something shall be looked at once more."""
         asked = [(one, parts) for one in buckets if (parts := _parts(one)) is not None]
-        if not asked:
-            return
         found = await self._store.derived([one.bucket_id for one, _ in asked])
         wanted = {part.subscription_id: (one, part) for one, parts in asked for part in parts}
         gone = [one.subscription_id for one in found if one.subscription_id not in wanted]
@@ -73,11 +89,22 @@ class Notifications:
             await self._store.end_derived(self._turn, gone)
         known = {one.subscription_id for one in found}
         missing = [wanted[name] for name in wanted if name not in known]
+        return await self._begin(missing, position)
+
+    async def _begin(
+        self, missing: Sequence[tuple[NotifiedBucket, Notification]], position: int
+    ) -> bool:
+        """Add those whose destination is there, as many as there is time for; at least one."""
         destinations = await self._destinations(bucket.owner_id for bucket, _ in missing)
+        is_whole = True
         for bucket, part in missing:
             destination = destinations.get((bucket.owner_id, part.destination))
-            if destination is not None:
-                await self._add(bucket, part, destination, position)
+            if destination is None:
+                continue
+            is_whole = await self._add(bucket, part, destination, position) and is_whole
+            if self._clock.monotonic_s() >= self._until_s:
+                return False
+        return is_whole
 
     async def _destinations(
         self, owners: Iterable[UserId]
@@ -88,14 +115,17 @@ class Notifications:
 
     async def _add(
         self, bucket: NotifiedBucket, part: Notification, destination: Destination, position: int
-    ) -> None:
+    ) -> bool:
+        """Tell whether it was added: not, while one of the same id is still being removed."""
         start = position if bucket.next_position is None else bucket.next_position
-        one = self._subscription(bucket, part, destination, start)
+        one = self._subscription(bucket, part, destination, max(start, part.first_position))
         test = self._test_of(one) if part.is_tested else None
-        await self._store.put_derived(self._turn, one, test)
+        if not await self._store.put_derived(self._turn, one, test):
+            return False
         log.info(
             "a notification begins", bucket=bucket.name, subscription=one.subscription_id.hex()
         )
+        return True
 
     def _subscription(
         self, bucket: NotifiedBucket, part: Notification, destination: Destination, position: int
