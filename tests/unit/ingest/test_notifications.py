@@ -13,6 +13,7 @@ from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
 from fileflux.metadata.memory_webhooks import MemoryWebhooks
 from fileflux.metadata.notification import ENTRY, Notification, from_config
+from fileflux.metadata.webhook_rows import Destination
 from fileflux.webhooks.destinations import Destinations
 
 ARN = "arn:fileflux:webhook:us-east-1::hook"
@@ -104,7 +105,9 @@ async def test_a_configuration_is_a_change_of_the_bucket_with_an_audit_record(
     await put(alice, queue("one"))
     assert len(await s3_world.reader.pending_audit(limit=100)) == len(before) + 1
     bucket = (await s3_world.reader.find_buckets(["photos"]))["photos"]
-    assert [name for name, _ in store.marks] == [bucket.bucket_id]
+    ((name, position),) = store.marks
+    assert name == bucket.bucket_id
+    assert [one.first_position for one in await stored(s3_world)] == [position]
     assert ENTRY in bucket.config
 
 
@@ -118,6 +121,27 @@ async def test_a_rebuilt_database_has_the_configuration(
     await rebuild(GivenRecords(records), made)
     found = (await MemoryReader(made).find_buckets(["photos"]))["photos"]
     assert from_config(found.config) == await stored(s3_world) != ()
+
+
+class Interrupted(MemoryWebhooks):
+    """Its process is killed when a destination was just stored."""
+
+    async def put_destination(self, one: Destination) -> bool:
+        await super().put_destination(one)
+        raise ConnectionResetError
+
+
+async def test_a_destination_that_is_made_anew_is_announced_before_it_is_there(
+    alice: Caller, hook: dict[str, Any], s3_world: S3World
+) -> None:
+    """Otherwise a kill between the two would leave its configurations silent."""
+    await put(alice, queue("one"))
+    store = Interrupted()
+    some = Destinations(store, s3_world.reader, MASTER_KEY, s3_world.clock)
+    with pytest.raises(ConnectionResetError):
+        await some.create(ALICE.user_id, "hook", URL)
+    bucket = (await s3_world.reader.find_buckets(["photos"]))["photos"]
+    assert [name for name, _ in store.marks] == [bucket.bucket_id]
 
 
 async def test_an_empty_configuration_removes_what_was_there(

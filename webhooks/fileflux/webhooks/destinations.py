@@ -50,6 +50,8 @@ class Destinations:
         if not _NAME.fullmatch(name):
             raise Refused("a name has 1 to 64 letters, digits, dots, dashes or underscores")
         every = await self._store.destinations_of([owner_id])
+        if name in [one.name for one in every]:
+            raise NotNow(f"there is a destination {name} already")
         if len(every) >= DESTINATIONS_MAX:
             raise NotNow(f"an owner has at most {DESTINATIONS_MAX} destinations")
         destination_id, secret = new_id(self._rng), new_secret()
@@ -61,9 +63,9 @@ class Destinations:
             secret=encrypt_secret(self._master_key, destination_id.hex(), secret),
             created_us=self._clock.now_us(),
         )
+        await self._announce(await self._buckets_of(one))
         if not await self._store.put_destination(one):
             raise NotNow(f"there is a destination {name} already")
-        await self._announce(await self._buckets_of(one))
         return {**_shown(one), "secret": secret}
 
     async def every(self, owner_id: UserId) -> list[dict[str, Any]]:
@@ -113,7 +115,7 @@ class Destinations:
         ]
 
     async def _announce(self, buckets: Sequence[BucketRow]) -> None:
-        """Let the dispatcher look at buckets that named it before it was there."""
+        """Let the dispatcher look, for a while, at buckets that name it before it is there."""
         if not buckets:
             return
         position = (await self._reader.audit_head(STREAM)).next_position
