@@ -31,6 +31,7 @@ _DESCRIPTION: Final = (
 _ALWAYS: Final = {
     400: "The request cannot be understood; `detail` says why.",
     401: "Name or password is wrong.",
+    403: "Nothing says who asks, or its signature is wrong.",
     503: "Not now; `Retry-After` says when to come back.",
 }
 _PROBLEM: Final = {
@@ -106,7 +107,13 @@ def _operation(route: JsonRoute) -> dict[str, Any]:
 
 
 def _refusals(route: JsonRoute) -> Mapping[int, str]:
-    return dict(sorted({**_ALWAYS, **route.refusals}.items()))
+    of_body = {} if route.body is None else {415: f"The body's content-type is not {JSON}."}
+    whole = {**_ALWAYS, **of_body}
+    own = {
+        status: f"{whole[status]} {why}" if status in whole else why
+        for status, why in route.refusals.items()
+    }
+    return dict(sorted({**whole, **own}.items()))
 
 
 def _refusal(why: str) -> dict[str, Any]:

@@ -34,7 +34,8 @@ async def answer(
 
 _ONE: Final = "webhooks/{webhook}"
 _NONE: Final = {404: "No webhook of the asker's has this id."}
-_UNKNOWN: Final = {404: "The owner has no such destination.", 403: "Only root names an owner."}
+_NAMED: Final = {403: "Only root names an owner.", 404: "There is no such owner."}
+_UNKNOWN: Final = {**_NAMED, 404: "There is no such owner, or it has no such destination."}
 _BUSY: Final = {503: "Too many searches at once; `Retry-After` says when to come back."}
 
 ROUTES: Final = (
@@ -61,7 +62,10 @@ ROUTES: Final = (
         handler=api.list_webhooks,
         query=models.ListQuery,
         answer=models.WebhookPage,
-        refusals={403: "The bucket or owner is somebody else."},
+        refusals={
+            403: "The bucket is somebody else's, or only root names an owner.",
+            404: "There is no such bucket or owner.",
+        },
     ),
     JsonRoute(
         method="GET",
@@ -187,7 +191,7 @@ ROUTES: Final = (
         body=models.CreateDestination,
         answer=models.CreatedDestination,
         status=201,
-        refusals={403: _UNKNOWN[403], 409: "The name is taken, or there are too many."},
+        refusals={**_NAMED, 409: "The name is taken, or there are too many."},
     ),
     JsonRoute(
         method="GET",
@@ -197,7 +201,7 @@ ROUTES: Final = (
         handler=api.list_destinations,
         query=models.OwnerQuery,
         answer=models.Destinations,
-        refusals={403: _UNKNOWN[403]},
+        refusals=_NAMED,
     ),
     JsonRoute(
         method="GET",

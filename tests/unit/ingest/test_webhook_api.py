@@ -293,6 +293,7 @@ async def test_other_hostile_requests_are_refused_in_the_same_form(alice: Caller
     name = (await make(alice))["webhook"]
     body = b'{"bucket": "photos", "url": "https://a.example/"}'
     assert problem(await alice("POST", HOOKS, {"content-type": "text/plain"}, body))[0] == 415
+    assert "415" in told("CreateWebhook")
     assert problem(await alice("POST", HOOKS, JSON, b" " * 70_000))[0] == 400
     assert problem(await alice("PUT", HOOKS, JSON, body))[0] == 405
     assert problem(await alice("GET", f"{HOOKS}/{name}/secret"))[0] == 404
@@ -350,7 +351,7 @@ def spoilt(route: JsonRoute, name: str, rng: random.Random) -> tuple[str, bytes]
     return f"{path}{query}", json.dumps(given).encode()
 
 
-async def test_whatever_is_sent_is_answered_and_never_by_an_error_of_ours(
+async def test_whatever_is_sent_is_answered_as_the_document_says_and_never_by_an_error_of_ours(
     alice: Caller, root: Caller
 ) -> None:
     rng = random.Random(22)
@@ -363,6 +364,7 @@ async def test_whatever_is_sent_is_answered_and_never_by_an_error_of_ours(
         headers = JSON if raw else {}
         answer = await caller.basic(route.method, f"/_fileflux/{target}", headers, raw)
         assert answer.status < 500, (route.name, target, raw, answer.body)
+        assert str(answer.status) in told(route.name), (target, answer.body)
         statuses[answer.status] += 1
     assert statuses.keys() >= {200, 201, 202, 400, 403, 404, 409}, statuses
 
@@ -370,6 +372,7 @@ async def test_whatever_is_sent_is_answered_and_never_by_an_error_of_ours(
 async def test_who_does_not_prove_who_asks_is_refused_in_the_same_form(s3_world: S3World) -> None:
     wire = Wire("GET", HOOKS.encode(), b"", ((b"Host", b"localhost"),))
     assert problem(await exchange(s3_world.app, wire, b"")) == (403, "AccessDenied")
+    assert {"401", "403"} <= told("ListWebhooks").keys() & told("GetWebhook").keys()
     wrong = Caller(s3_world.app, type(BOB)("bob", "", "", "wrong password"))
     answer = await wrong.basic("GET", HOOKS)
     assert problem(answer)[0] == 401
@@ -457,15 +460,19 @@ async def test_what_is_answered_is_what_the_document_says(
     assert checked | {"DeleteDestination"} == {route.name for route in ROUTES}
 
 
-def _validate(operation: str, status: int, found: dict[str, Any]) -> None:
-    whole = document()
-    responses = next(
-        one["responses"]
-        for methods in whole["paths"].values()
+def told(operation: str) -> dict[str, Any]:
+    """What the document says of an operation's answers, by status."""
+    return next(
+        dict(one["responses"])
+        for methods in document()["paths"].values()
         for one in methods.values()
         if one["operationId"] == operation
     )
-    schema = responses[str(status)]["content"]["application/json"]["schema"]
+
+
+def _validate(operation: str, status: int, found: dict[str, Any]) -> None:
+    whole = document()
+    schema = told(operation)[str(status)]["content"]["application/json"]["schema"]
     jsonschema.Draft202012Validator({**schema, "components": whole["components"]}).validate(found)
     name = schema["$ref"].rpartition("/")[2]
     assert found.keys() <= whole["components"]["schemas"][name]["properties"].keys()
