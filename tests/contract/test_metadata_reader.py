@@ -9,12 +9,19 @@ import pytest
 from tests.model.metadata_changes import ACTOR, AT_US, NODES
 from tests.model.metadata_ports import Metadata, memory_metadata, postgres_metadata
 
-from fileflux.core.changes import CreateBucket, CreateKey, CreateMultipart, SetNodeIntent
-from fileflux.core.ids import BundleId, NodeId, SealId
+from fileflux.core.changes import (
+    ConfigureBucket,
+    CreateBucket,
+    CreateKey,
+    CreateMultipart,
+    SetNodeIntent,
+)
+from fileflux.core.ids import BundleId, NodeId, SealId, UploadId
 from fileflux.core.model import Manifest
 from fileflux.metadata.audit_record import unpack_pending
 from fileflux.metadata.chain import first_head, number_blocks
 from fileflux.metadata.migrate import migrate
+from fileflux.metadata.notification import ENTRY, Notification, to_entry
 from fileflux.metadata.ports import AuditBlock, LanePosition, ListedKeys
 from fileflux.metadata.rows import ReplicaRow, Settlement
 
@@ -141,6 +148,43 @@ async def test_buckets_are_found_by_name_and_listed_by_owner(metadata: Metadata)
     assert found.keys() == {names[2]}
     assert found[names[2]].owner_id == metadata.user_id
     assert await metadata.reader.list_buckets(metadata.maker.id()) == []
+
+
+async def test_buckets_are_listed_without_their_notifications_and_found_by_whom_they_notify(
+    metadata: Metadata,
+) -> None:
+    """A hundred parts for each of all buckets would be read to show their names."""
+    telling = [await metadata.made_bucket(name) for name in ("", "one")]
+    await metadata.made_bucket("silent")
+    for bucket, destination in zip(telling, ("hook", "other"), strict=True):
+        part = Notification(
+            kind="queue",
+            configuration_id="1",
+            arn="arn",
+            destination=destination,
+            event_names=("s3:ObjectCreated:*",),
+            subscription_id=metadata.maker.id(),
+        )
+        (outcome,) = await metadata.do(
+            ConfigureBucket(
+                upload_id=UploadId(metadata.maker.id()),
+                actor=ACTOR,
+                at_us=AT_US,
+                bucket_id=bucket.bucket_id,
+                bucket=bucket.bucket,
+                entries={ENTRY: to_entry([part]), "colour": "red"},
+            )
+        )
+        assert outcome.ok
+    reader, owner_id = metadata.reader, metadata.user_id
+    listed = await reader.list_buckets(owner_id)
+    assert [ENTRY in row.config for row in listed] == [False] * 3
+    assert [row.config.get("colour") for row in listed] == ["red", "red", None]
+    assert ENTRY in (await reader.find_buckets([metadata.name]))[metadata.name].config
+    found = await reader.buckets_notifying(owner_id, "hook")
+    assert [(row.name, ENTRY in row.config) for row in found] == [(metadata.name, False)]
+    assert await reader.buckets_notifying(owner_id, "nobody") == []
+    assert await reader.buckets_notifying(metadata.maker.id(), "hook") == []
 
 
 def group_of(key: bytes, prefix: bytes, delimiter: bytes) -> bytes | None:

@@ -10,6 +10,7 @@ from fileflux.core.model import Manifest
 from fileflux.metadata.archive_blocks import first_archive_head, with_archived
 from fileflux.metadata.chain import first_head
 from fileflux.metadata.memory import MemoryDatabase
+from fileflux.metadata.notification import ENTRY, from_config
 from fileflux.metadata.ports import (
     ArchiveHead,
     AuditBlock,
@@ -62,8 +63,15 @@ class MemoryReader:
 
     async def list_buckets(self, owner_id: UserId) -> list[BucketRow]:
         await self._statement()
-        owned = [bucket for bucket in self._buckets() if bucket.owner_id == owner_id]
-        return sorted(owned, key=lambda bucket: bucket.name)
+        return [_without_notification(bucket) for bucket in self._owned(owner_id)]
+
+    async def buckets_notifying(self, owner_id: UserId, destination: str) -> list[BucketRow]:
+        await self._statement()
+        return [
+            _without_notification(bucket)
+            for bucket in self._owned(owner_id)
+            if any(part.destination == destination for part in from_config(bucket.config))
+        ]
 
     async def list_objects(
         self, bucket_id: BucketId, *, prefix: bytes, delimiter: bytes, after: bytes, max_keys: int
@@ -267,6 +275,10 @@ class MemoryReader:
     def _buckets(self) -> list[BucketRow]:
         return list(self._tables.rows("buckets").values())
 
+    def _owned(self, owner_id: UserId) -> list[BucketRow]:
+        owned = [bucket for bucket in self._buckets() if bucket.owner_id == owner_id]
+        return sorted(owned, key=lambda bucket: bucket.name)
+
     def _nodes_of(self, bundle_id: BundleId) -> tuple[NodeId, ...]:
         return tuple(node_id for _, node_id in self._tables.begins_with("replicas", bundle_id))
 
@@ -289,3 +301,8 @@ def _group_of(key: bytes, prefix: bytes, delimiter: bytes) -> bytes | None:
     """Return the common prefix that stands for a key on a page, None if the key itself does."""
     head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (b"", b"", b"")
     return prefix + head + delimiter if found else None
+
+
+def _without_notification(bucket: BucketRow) -> BucketRow:
+    kept = {name: value for name, value in bucket.config.items() if name != ENTRY}
+    return replace(bucket, config=kept)

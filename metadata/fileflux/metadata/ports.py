@@ -264,7 +264,11 @@ class MetadataReader(Protocol):
 
     async def find_buckets(self, names: Sequence[str]) -> dict[str, BucketRow]: ...
 
-    async def list_buckets(self, owner_id: UserId) -> list[BucketRow]: ...
+    async def list_buckets(self, owner_id: UserId) -> list[BucketRow]:
+        """By name; without their notification configurations."""
+
+    async def buckets_notifying(self, owner_id: UserId, destination: str) -> list[BucketRow]:
+        """The same, of those whose notification configurations name a destination."""
 
     async def list_objects(
         self,

@@ -53,6 +53,10 @@ class PostgresReader(PipelineReader):
     async def list_buckets(self, owner_id: UserId) -> list[BucketRow]:
         return [bucket_row(found) for found in await self._fetch("list_buckets", owner_id)]
 
+    async def buckets_notifying(self, owner_id: UserId, destination: str) -> list[BucketRow]:
+        found = await self._fetch("buckets_notifying", owner_id, destination)
+        return [bucket_row(one) for one in found]
+
     async def list_objects(
         self, bucket_id: BucketId, *, prefix: bytes, delimiter: bytes, after: bytes, max_keys: int
     ) -> ListedKeys:

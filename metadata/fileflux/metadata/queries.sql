@@ -495,9 +495,18 @@ SELECT b.bucket_id, b.name, b.owner_id, b.storage_class, b.created_us, b.config,
 FROM unnest($1::TEXT[]) AS w (name) JOIN buckets AS b ON b.name = w.name;
 
 -- list_buckets --
--- The buckets of one user, by name.
-SELECT bucket_id, name, owner_id, storage_class, created_us, config, row_stamp
+-- The buckets of one user, by name; without what their configurations have most of.
+SELECT bucket_id, name, owner_id, storage_class, created_us,
+    config - 'notification'::TEXT AS config, row_stamp
 FROM buckets WHERE owner_id = $1::BYTEA ORDER BY name;
+
+-- buckets_notifying --
+-- The buckets of one user whose notification configurations name a destination.
+SELECT bucket_id, name, owner_id, storage_class, created_us,
+    config - 'notification'::TEXT AS config, row_stamp
+FROM buckets WHERE owner_id = $1::BYTEA AND config @> jsonb_build_object('notification',
+    jsonb_build_object('parts', jsonb_build_array(jsonb_build_object('destination', $2::TEXT))))
+ORDER BY name;
 
 -- list_objects --
 -- A page of a bucket in byte order, without manifests: $2 is the first key, $3 above the last.

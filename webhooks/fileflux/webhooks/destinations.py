@@ -12,7 +12,6 @@ from typing import Any, Final
 from fileflux.core.clock import Clock, SystemClock
 from fileflux.core.ids import UserId, new_id
 from fileflux.metadata.identity import encrypt_secret
-from fileflux.metadata.notification import from_config
 from fileflux.metadata.ports import MetadataReader
 from fileflux.metadata.rows import BucketRow
 from fileflux.metadata.sequencer import STREAM
@@ -107,12 +106,7 @@ class Destinations:
         raise NoSuchWebhook(f"there is no destination {name}")
 
     async def _buckets_of(self, one: Destination) -> list[BucketRow]:
-        owned = await self._reader.list_buckets(one.owner_id)
-        return [
-            row
-            for row in owned
-            if any(part.destination == one.name for part in from_config(row.config))
-        ]
+        return await self._reader.buckets_notifying(one.owner_id, one.name)
 
     async def _announce(self, buckets: Sequence[BucketRow]) -> None:
         """Let the dispatcher look, for a while, at buckets that name it before it is there."""
