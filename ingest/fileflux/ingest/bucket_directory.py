@@ -37,6 +37,10 @@ class BucketDirectory:
             raise NoSuchBucket(name)
         return row
 
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._known)
+
     def forget(self, name: str) -> None:
         """After a change of ours, or an outcome NoSuchBucket: the next request asks again."""
         self._known.pop(name, None)
@@ -48,6 +52,13 @@ class BucketDirectory:
             self._known.pop(name, None)
             if name in found:
                 self._known[name] = (now_s, found[name])
-        while len(self._known) > ENTRIES_MAX:
-            self._known.popitem(last=False)
+        self._drop_stale(now_s)
         return [found.get(name) for name in names]
+
+    def _drop_stale(self, now_s: float) -> None:
+        """The oldest come first. A row may have a notification configuration of 64 KiB."""
+        while self._known:
+            read_s, _ = next(iter(self._known.values()))
+            if now_s - read_s < FRESH_S and len(self._known) <= ENTRIES_MAX:
+                return
+            self._known.popitem(last=False)
