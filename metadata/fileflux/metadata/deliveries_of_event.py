@@ -6,6 +6,7 @@ from typing import Final
 
 from fileflux.core.ids import BucketId
 from fileflux.metadata.postgres_fetch import StatementReader
+from fileflux.metadata.postgres_webhooks import row_of
 from fileflux.metadata.webhook_rows import LIVE_RUN, AttemptRow
 
 ROWS_MAX: Final = 1_000
@@ -39,7 +40,7 @@ class EventDeliveries(StatementReader):
         for one in await self._fetch(
             "deliveries_attempted", bucket_id, since_us, event_id, ROWS_MAX
         ):
-            row = AttemptRow(**dict(one))
+            row = row_of(AttemptRow, one)
             attempts[row.subscription_id] = (*attempts.get(row.subscription_id, ()), row)
         return DeliveriesOfEvent(
             attempts=attempts,

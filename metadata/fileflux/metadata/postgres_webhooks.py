@@ -6,7 +6,8 @@ nothing, or is noticed and looked at.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
@@ -40,7 +41,7 @@ _QUEUED: Final = (
     "body",
     "queued_us",
 )
-_DEAD: Final = tuple(field.name for field in fields(DeadLetter))
+Row = TypeVar("Row")
 
 
 class PostgresDestinations(StatementReader):
@@ -59,7 +60,7 @@ class PostgresDestinations(StatementReader):
 
     async def destinations_of(self, owner_ids: Sequence[UserId]) -> list[Destination]:
         found = await self._fetch("webhook_destinations_of", list(owner_ids))
-        return [Destination(**dict(one)) for one in found]
+        return [row_of(Destination, one) for one in found]
 
     async def rotate_destination(self, one: Destination, secret: bytes, old_until_us: int) -> bool:
         arguments = (one.owner_id, one.name, secret, old_until_us)
@@ -134,7 +135,7 @@ class PostgresWebhooks(PostgresDestinations):
         return [_subscription(one) for one in found]
 
     async def replays(self) -> list[ReplayRow]:
-        return [ReplayRow(**dict(one)) for one in await self._fetch("webhook_replays")]
+        return [row_of(ReplayRow, one) for one in await self._fetch("webhook_replays")]
 
     async def queue_counts(self) -> Mapping[bytes, Waiting]:
         found = await self._fetch("webhook_queue_counts")
@@ -277,14 +278,14 @@ class PostgresWebhooks(PostgresDestinations):
 
     async def attempts(self, subscription_id: bytes, limit: int) -> list[AttemptRow]:
         found = await self._fetch("webhook_attempts", subscription_id, limit)
-        return [AttemptRow(**dict(one)) for one in found]
+        return [row_of(AttemptRow, one) for one in found]
 
     async def waiting(self, subscription_id: bytes) -> Waiting:
         return Waiting(*(await self._fetch("webhook_waiting", subscription_id))[0])
 
     async def dead_letters(self, subscription_id: bytes, limit: int) -> list[DeadLetter]:
         found = await self._fetch("webhook_dead_letters", subscription_id, limit)
-        return [DeadLetter(**{name: one[name] for name in _DEAD}) for one in found]
+        return [row_of(DeadLetter, one) for one in found]
 
     async def dead_count(self, subscription_id: bytes) -> int:
         return int((await self._fetch("webhook_dead_count", subscription_id))[0]["dead"])
@@ -295,8 +296,19 @@ class PostgresWebhooks(PostgresDestinations):
         return int(found[0]["queued"])
 
 
+def row_of(kind: type[Row], found: "asyncpg.Record | Mapping[str, Any]") -> Row:
+    """Return a row of a dataclass; columns that a later version added are passed over."""
+    hashable: Any = kind
+    return kind(**{name: found[name] for name in _names(hashable)})
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
 def _subscription(found: asyncpg.Record) -> Subscription:
-    return Subscription(**{**dict(found), "event_names": tuple(found["event_names"].split())})
+    return row_of(Subscription, {**dict(found), "event_names": tuple(found["event_names"].split())})
 
 
 def _columns(deliveries: Sequence[QueuedDelivery]) -> list[list[Any]]:
