@@ -128,12 +128,14 @@ def _unknown(arn: str, name: str) -> S3Error:
 
 
 def _check_overlap(one: Notification, other: Notification) -> None:
+    if not _filters_meet(one, other):
+        return
     shared = sorted(
         name
         for name in one.event_names
         if any(_overlap(name, another) for another in other.event_names)
     )
-    if not shared or not _filters_meet(one, other):
+    if not shared:
         return
     is_filtered = any((one.prefix, one.suffix, other.prefix, other.suffix))
     raise invalid_argument(OVERLAP if is_filtered else SHARED_EVENT, "Event", shared[0])

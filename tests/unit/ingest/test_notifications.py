@@ -8,6 +8,7 @@ from tests.model.rebuild_world import GivenRecords, number, rebuild, records_of
 from tests.model.s3_caller import Caller
 from tests.model.s3_world import ALICE, MASTER_KEY, S3World
 
+from fileflux.ingest.notification_rules import EVENT_NAMES
 from fileflux.ingest.notification_xml import PARTS_MAX
 from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.memory_reader import MemoryReader
@@ -297,6 +298,19 @@ async def test_a_configuration_has_a_hundred_parts_at_most(
     assert (await put(alice, *parts)).code == "MalformedXML"
     split = [*parts[: PARTS_MAX // 2], *(one.replace("Queue", "Topic") for one in parts[50:])]
     assert (await put(alice, *split)).code == "MalformedXML"
+
+
+async def test_events_are_compared_only_where_a_key_could_pass_both_filters(
+    alice: Caller, hook: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """5,000 pairs of eight events each took 140 ms, in which no other request got on."""
+
+    def compared(one: str, other: str) -> bool:
+        raise AssertionError((one, other))
+
+    monkeypatch.setattr("fileflux.ingest.notification_rules._overlap", compared)
+    parts = [queue(f"{n}", rule("prefix", f"{n}/"), events=EVENT_NAMES) for n in range(3)]
+    assert (await put(alice, *parts)).status == 200
 
 
 async def test_a_body_that_is_missing_or_broken_is_refused(alice: Caller) -> None:
