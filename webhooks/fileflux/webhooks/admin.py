@@ -239,7 +239,10 @@ class Webhooks:
         one = await self._find(name)
         running = await self._store.replay_count(one.owner_id)
         if replays_max is not None and running >= replays_max:
-            raise NotNow(f"{running} replays of the owner's are being queued: wait for one of them")
+            raise NotNow(
+                f"{running} replays of the owner's are being queued: wait for one of them, or "
+                "resume or remove the webhook that it is for"
+            )
         first, end = await self._range(start)
         replay = ReplayRow(
             subscription_id=one.subscription_id,
