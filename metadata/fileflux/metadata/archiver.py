@@ -242,14 +242,18 @@ class Archiver:
         return await self._move(head, replace(head, next_checkpoint=last + 1))
 
     async def _found_checkpoints(self, head: ArchiveHead) -> int:
-        """Return the last number of an object that somebody wrote and did not note; 0: none."""
+        """Return how far an object goes that somebody wrote and did not note; 0: there is none.
+
+        The sequencer of a rebuilt database takes the row over one by one: as far as it is there.
+        """
         found = await checkpoints_at(self._archive, self._stream, head.next_checkpoint)
         if not found:
             return 0
         stored = await self._reader.checkpoints(self._stream, found[0].number, limit=len(found))
-        if [one.stored for one in found] != stored:
-            raise ArchiveInvalid(f"the archive has another checkpoint {found[0].number}")
-        return found[-1].number
+        for ours, theirs in zip(stored, found, strict=False):
+            if ours != theirs.stored:
+                raise ArchiveInvalid(f"the archive has another checkpoint {theirs.number}")
+        return stored[-1].number
 
     async def _put_checkpoints(self, wanted: Sequence[StoredCheckpoint]) -> int:
         span = Span(wanted[-1].number, wanted[0].number)

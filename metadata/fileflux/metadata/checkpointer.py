@@ -129,12 +129,15 @@ class Checkpointer:
         return True
 
     async def _row_beyond(self, stream: str, known: int) -> list[Checkpoint]:
-        """Return the whole row of the topic or the archive, if it goes beyond what is known."""
-        if await self._topic.last_number() > known:
-            return await self._topic.row(stream)
-        if self._archive is not None and await checkpoints_at(self._archive, stream, known + 1):
+        """Return the whole row of the topic or the archive, the longer, if it goes beyond `known`.
+
+        The topic may have lost its end: what the archive has, somebody has seen.
+        """
+        row = await self._topic.row(stream) if await self._topic.last_number() > known else []
+        reached = row[-1].number if row else known
+        if self._archive is not None and await checkpoints_at(self._archive, stream, reached + 1):
             return await archived_row(self._archive, stream)
-        return []
+        return row
 
     def _is_due(self, head: SequencerHead) -> bool:
         fresh = head.next_position - 1 - (0 if self._last is None else self._last.position)

@@ -185,6 +185,45 @@ async def test_a_rebuilt_database_takes_the_row_over_and_goes_on(
     assert max(archived).startswith("main/checkpoints/upto-00000000000000000004")
 
 
+async def test_while_a_row_is_taken_over_the_archiver_goes_as_far_and_complains_of_nothing(
+    world: ArchiveWorld,
+) -> None:
+    """A long row takes minutes; the archive has all of it, the database the first of it."""
+    sequencer = await world.sequencer()
+    for _ in range(3):
+        await world.write(3, sequencer)
+        world.wait(EVERY_S)
+    await all_steps(await world.archiver(keep_s=0))
+    tables = world.audit.database.tables
+    rows = dict(tables.rows("checkpoints"))
+    forget_checkpoints(world)
+    archiver = await world.archiver(keep_s=0)
+    reached = []
+    for number in range(1, 4):
+        tables.commit({("checkpoints", (STREAM, number)): rows[STREAM, number]})
+        await all_steps(archiver)
+        reached.append((await world.reader.archive_head(STREAM)).next_checkpoint)
+
+    assert reached == [2, 3, 4]
+    assert len([name for name in world.archive.objects if "/checkpoints/" in name]) == 1
+
+
+async def test_of_topic_and_archive_the_longer_row_is_taken_over(world: ArchiveWorld) -> None:
+    """Both were told at different moments: numbers that somebody has seen are not signed again."""
+    sequencer = await world.sequencer()
+    for _ in range(3):
+        await world.write(3, sequencer)
+        world.wait(EVERY_S)
+    await all_steps(await world.archiver(keep_s=0))
+    before = world.signed()
+    forget_checkpoints(world)
+    world.audit.broker.lose_tail(AUDIT_CHECKPOINTS, 0, 2)
+    await world.write(3, await world.sequencer())
+
+    assert world.signed()[:3] == before
+    check_row(world, world.signed())
+
+
 async def test_a_take_over_that_was_killed_goes_on(world: ArchiveWorld) -> None:
     sequencer = await world.sequencer()
     for _ in range(3):
