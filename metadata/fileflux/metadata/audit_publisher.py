@@ -146,9 +146,10 @@ class AuditPublisher:
         if self.next_position is None or self.next_position >= head.next_position:
             return
         blocks = await self._stored(self.next_position, BLOCKS_PER_READ)
-        if not blocks or blocks[0].first_position > self.next_position:
+        unbroken = _unbroken(blocks, self.next_position)
+        if not unbroken:
             raise AuditStuck(self.next_position, await self._lacking(self.next_position))
-        for block in blocks:
+        for block in unbroken:
             await self._send(_unpacked(block))
 
     async def _stored(self, position: int, limit: int) -> Sequence[AuditBlock]:
@@ -315,7 +316,10 @@ class AuditPublisher:
             await self._explain_lead(position)
         blocks = await self._stored(position, limit=1)
         stored = {record.position: record.payload for b in blocks for record in _unpacked(b)}
-        if stored.get(position) != value:
+        if position not in stored:
+            detail = f"nor what follows it: it cannot be compared, {await self._lacking(position)}"
+            raise AuditStuck(position, detail)
+        if stored[position] != value:
             raise AuditTopicDiffers(
                 f"the audit topic has another record at position {position} than the database: "
                 "one of them belongs to another FileFlux"
@@ -331,6 +335,15 @@ class AuditPublisher:
             f"{stored.next_position - 1}: the database lost its end; run `fileflux rebuild` from "
             "the topic, or delete the topic if the database is meant to start anew"
         )
+
+
+def _unbroken(blocks: Sequence[AuditBlock], position: int) -> Sequence[AuditBlock]:
+    """Return those that continue from `position` on: one that lacks may stand between others."""
+    for place, block in enumerate(blocks):
+        if block.first_position > position:
+            return blocks[:place]
+        position = block.first_position + block.count
+    return blocks
 
 
 def _unpacked(block: AuditBlock) -> Sequence[NumberedRecord]:

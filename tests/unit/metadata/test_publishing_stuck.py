@@ -142,3 +142,51 @@ async def test_a_damaged_block_of_the_database_stops_the_publishing_alone(
     assert published == list(range(1, block.first_position))
     assert sequencer.problem is not None
     assert (await world.reader.audit_head(STREAM)).next_position == RECORDS + 4
+
+
+async def test_a_block_that_the_database_lacks_is_no_gap_in_the_topic(world: ArchiveWorld) -> None:
+    """Between others that are read with it: what stands behind it waits, too."""
+    sequencer = await world.sequencer()
+    for _ in range(3):
+        await world.write(2, sequencer)
+    before = world.published()
+    tables = world.audit.database.tables
+    lost = list(tables.rows("audit_blocks").items())[-2]
+    tables.commit({("audit_blocks", lost[0]): None})
+    world.audit.broker.wipe(AUDIT)
+    sequencer = await world.sequencer()
+    await turns(sequencer)
+    published = [record.position for record in world.published()]
+    problem = sequencer.problem
+    tables.commit({("audit_blocks", lost[0]): lost[1]})
+    world.wait(LOOK_AGAIN_S)
+    await turns(sequencer)
+
+    assert published == list(range(1, lost[1].first_position))
+    assert problem is not None
+    assert f"position {lost[1].first_position} cannot be published" in problem
+    assert world.published() == before
+
+
+@pytest.mark.parametrize("damage", [_cut, _gone])
+async def test_a_topic_that_ends_in_a_damaged_segment_is_no_other_fileflux(
+    world: ArchiveWorld, damage: Damage
+) -> None:
+    """Its last record cannot be compared; that is no reason to number nothing."""
+    before = world.published()
+    world.audit.broker.lose_tail(AUDIT, 0, len(before) - 3)
+    name = world.segments()[0]
+    body = world.archive.objects.pop(name)
+    if (damaged := damage(body)) is not None:
+        world.archive.objects[name] = damaged
+    sequencer = await world.sequencer()
+    await world.write(3, sequencer)
+    problem, published = sequencer.problem, world.published()
+    world.archive.objects[name] = body
+    world.wait(LOOK_AGAIN_S)
+    await turns(sequencer)
+
+    assert problem is not None
+    assert published == before[:3]
+    assert await world.audit.read_once() == list(range(1, RECORDS + 4))
+    assert await world.audit.faults() == []
