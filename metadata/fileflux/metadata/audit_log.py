@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fileflux.core.clock import Clock
-from fileflux.core.errors import AuditGap
+from fileflux.core.errors import AuditGap, EventInvalid
 from fileflux.core.ids import BucketId
 from fileflux.events.audit import PARTITION, AuditEvent, AuditStream, from_record
 from fileflux.events.ports import EventSource
@@ -59,22 +59,33 @@ async def read_database(
 
 
 async def read_topic(
-    source: EventSource, *, first_position: int = FIRST_POSITION, follow: bool = False
+    source: EventSource,
+    *,
+    first_position: int = FIRST_POSITION,
+    follow: bool = False,
+    foreign: list[tuple[int, EventInvalid]] | None = None,
 ) -> Records:
     """Yield what the topic holds, as it came: a run published again comes again.
 
-    Raise EventInvalid for a record that is none of the stream's.
+    `foreign`: takes the offset of each record that is none of the stream's, and why; None: raise
+    EventInvalid.
     """
     first, end = await source.bounds(AUDIT, PARTITION)
     await source.seek(AUDIT, PARTITION, None)
     if first_position > FIRST_POSITION and first < end:
-        with suppress(AuditGap):  # It begins later: all of it is read.
+        with suppress(AuditGap, EventInvalid):  # It begins later, or not well: all of it is read.
             await AuditStream(source).seek(first_position)
     offset = first
     while follow or offset < end:
         for record in await source.fetch():
             offset = record.position.offset + 1
-            found = numbered(from_record(record))
+            try:
+                found = numbered(from_record(record))
+            except EventInvalid as error:
+                if foreign is None:
+                    raise
+                foreign.append((offset - 1, error))
+                continue
             if found.position >= first_position:
                 yield found
 

@@ -162,9 +162,10 @@ def verify_chain(
     `after`: the state before the run, `ChainState()` for the stream's beginning; None trusts the
     first record's numbers (older ones are gone by retention). `head`: where the stream ends, for
     the last run; without it a missing tail or a change of the last record cannot be seen. A record
-    that comes twice, the same, is no fault: readers skip it.
+    that comes twice, the same, is no fault: readers skip it. What is before `after` is passed over
+    here, too: who has doubles compares them (`audit_topic`).
     """
-    faults = _order_faults(records)
+    faults = _order_faults(records, after)
     by_position = {record.position: record for record in reversed(records)}
     ordered = [by_position[position] for position in sorted(by_position)]
     state = after or _trusted(ordered)
@@ -221,11 +222,13 @@ class _Walk:
         self.faults.append(ChainFault(record.position, "changed", detail))
 
 
-def _order_faults(records: Sequence[NumberedRecord]) -> list[ChainFault]:
+def _order_faults(records: Sequence[NumberedRecord], after: ChainState | None) -> list[ChainFault]:
+    """What an earlier run had, or lacked, may come again: of that nobody here knows the order."""
     faults = []
     seen: dict[int, NumberedRecord] = {}
+    start = FIRST_POSITION if after is None else after.next_position
     highest = 0
-    for record in records:
+    for record in (one for one in records if one.position >= start):
         known = seen.get(record.position)
         if known is None:
             seen[record.position] = record

@@ -294,3 +294,47 @@ async def test_there_is_no_start_at_a_checkpoint_that_nobody_signed(world: Archi
     world.audit.database.tables.commit({("checkpoints", (STREAM, 2)): None})
     with pytest.raises(NoSuchCheckpoint):
         await verified(world, from_checkpoint=2)
+
+
+async def test_a_newest_block_that_is_damaged_is_a_fault_and_not_an_end_of_the_verification(
+    world: ArchiveWorld,
+) -> None:
+    tables = world.audit.database.tables
+    key, block = list(tables.rows("audit_blocks").items())[-1]
+    tables.commit({("audit_blocks", key): replace(block, payload=block.payload[:-1])})
+    found = await verified(world)
+
+    assert (block.first_position, "changed") in faults(found)["database"]
+    assert not found.is_whole
+
+
+async def test_a_record_of_the_topic_that_is_none_is_a_fault_and_not_an_end_of_the_verification(
+    world: ArchiveWorld,
+) -> None:
+    records = world.audit.broker.log(AUDIT, 0).records
+    records[4] = replace(records[4], headers=())
+    found = await verified(world)
+
+    assert (5, "changed") in faults(found)["topic"]
+    assert "database" not in faults(found)
+    assert found.topic.unpublished == 0
+
+
+async def test_a_record_that_came_again_long_after_and_differs_is_found(
+    world: ArchiveWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages are verified one by one: what came again was not compared with what was seen first."""
+    monkeypatch.setattr("fileflux.metadata.audit_log.RECORDS_PER_RUN", 4)
+    records = world.audit.broker.log(AUDIT, 0).records
+    again = records[-6:]
+    records += [
+        replace(one, position=replace(one.position, offset=len(records) + n))
+        for n, one in enumerate(again)
+    ]
+    assert (await verified(world)).is_whole
+    forged = records[-5]
+    records[-5] = replace(forged, value=forged.value.replace(b'"open"', b'"opeN"'))
+    assert records[-5].value != forged.value
+    found = await verified(world)
+
+    assert [kind for _, kind in faults(found)["topic"]] == ["changed"]

@@ -175,6 +175,16 @@ def test_a_run_is_verified_page_by_page() -> None:
     assert state.next_position == head.next_position
 
 
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_what_was_published_again_is_no_fault_wherever_the_pages_end(cut: int) -> None:
+    records, head = some_records(4)
+    twice = [*records[:6], *records[2:]]
+    faults, state = verify_chain(twice[:cut], after=ChainState())
+    others, state = verify_chain(twice[cut:], after=state, head=head)
+
+    assert [*faults, *others] == []
+
+
 def test_a_stream_whose_beginning_is_gone_is_verified_from_there() -> None:
     records, head = some_records(5)
 
