@@ -121,7 +121,7 @@ def from_record(record: Record) -> AuditEvent:
             time=headers["ce_time"].decode(),
             value=record.value,
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError) as error:  # A header may be null.
         raise EventInvalid(f"not a record of the audit stream: {error!r}") from error
     if headers.get("ce_specversion") != SPEC_VERSION.encode():
         raise EventInvalid("not a CloudEvent of a version we know")

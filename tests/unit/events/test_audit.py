@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import cast
 
 import orjson
 import pytest
@@ -132,6 +133,15 @@ async def stream_of(positions: Sequence[int]) -> AuditStream:
         made = message(position)
         await publisher.publish(AUDIT, made.value, partition=0, key=made.key, headers=made.headers)
     return AuditStream(await broker.source([(AUDIT, 0)]))
+
+
+def test_a_header_without_a_value_is_somebody_else_s() -> None:
+    """Kafka's headers may be null: that must end nobody with another error."""
+    made = message(7)
+    for name in [name for name, _ in made.headers if name.startswith("ce_")]:
+        headers = tuple((k, cast("bytes", None) if k == name else v) for k, v in made.headers)
+        with pytest.raises(EventInvalid):
+            from_record(record(AuditMessage(made.key, made.value, headers)))
 
 
 async def test_positions_published_again_are_read_once() -> None:

@@ -9,7 +9,8 @@ from fileflux.core.errors import EventInvalid
 from fileflux.events.audit import PARTITION, to_cloudevent
 from fileflux.events.memory import MemoryBroker
 from fileflux.events.topics import AUDIT
-from fileflux.metadata.ports import MetadataReader
+from fileflux.metadata.chain import block_of
+from fileflux.metadata.ports import AuditBlock, MetadataReader
 from fileflux.metadata.webhook_rows import Cursor
 from fileflux.webhooks.history import History
 from fileflux.webhooks.intake import Intake
@@ -55,4 +56,19 @@ async def test_a_past_that_is_damaged_in_both_places_is_waited_out() -> None:
     intake = Intake(unused, history, unused, SystemClock(), Cursor(1, 1))
 
     assert await intake._past(1) == ()
+    await history.close()
+
+
+async def test_a_block_that_the_database_lacks_between_others_is_no_gap_for_receivers() -> None:
+    """They would never hear of what stood there: the cursor moves behind what was read."""
+    blocks = {n: block_of("main", [audit_record(n, b"key")]) for n in (1, 2, 4)}
+
+    class HoledReader:
+        async def audit_blocks(self, stream: str, position: int, *, limit: int) -> list[AuditBlock]:
+            return [block for n, block in blocks.items() if n >= position]
+
+    broker = MemoryBroker(clock=SystemClock(), lanes=1)
+    history = History(cast("MetadataReader", HoledReader()), broker, SystemClock())
+
+    assert [one.position for one in await history.past(1)] == [1, 2]
     await history.close()

@@ -124,6 +124,12 @@ class History:
 
 
 def _from(records: Sequence[NumberedRecord], position: int) -> list[NumberedRecord]:
-    """Those from `position` on; nothing if the first of them is not there."""
-    kept = [record for record in records if record.position >= position]
-    return kept if kept and kept[0].position == position else []
+    """Those from `position` on without a gap; nothing if the first of them is not there."""
+    kept: list[NumberedRecord] = []
+    for record in records:
+        if record.position > position:
+            break
+        if record.position == position:
+            kept.append(record)
+            position += 1
+    return kept
