@@ -36,6 +36,8 @@ DELIVERIES_PER_WRITE: Final = 2_000
 STORE_CURSOR_S: Final = 1.0
 SKIP_S: Final = 0.25
 SYNC_OVERLAP_US: Final = 10_000_000
+LOOK_AT_ALL_S: Final = 30.0
+"""Changes bear the database's time, and that may be set back: then they look old."""
 READS_PER_REPLAY_TURN: Final = 8
 REPLAY_TURN_S: Final = 1.0
 REPLAYING_S: Final = 0.1
@@ -62,12 +64,17 @@ class Intake:
         self._replayed_s: dict[bytes, float] = {}
         self._removed: set[bytes] = set()
         self._changed_us = 0
+        self._looked_s = clock.monotonic_s()
         self._seen: dict[bytes, int] = {}
 
     async def sync(self) -> None:
         """Learn what was changed by others since the last time."""
+        now_s = self._clock.monotonic_s()
         since = max(0, self._changed_us - SYNC_OVERLAP_US)
+        if now_s - self._looked_s >= LOOK_AT_ALL_S:
+            since = 0
         changed = await self._store.changed_since(since, self._seen)
+        self._looked_s = self._looked_s if since else now_s
         for one in changed:
             self._changed_us = max(self._changed_us, one.changed_us)
             await self._learn(one)
