@@ -34,8 +34,9 @@ from fileflux.events.audit import (
 from fileflux.events.ports import Broker, EventPublisher, TopicLookup
 from fileflux.events.topics import AUDIT
 from fileflux.events.traced_publisher import Message
-from fileflux.metadata.chain import NumberedRecord, unpack_block
+from fileflux.metadata.chain import NumberedRecord, hash_before, unpack_block
 from fileflux.metadata.ports import AuditBlock, MetadataReader, SequencerHead
+from fileflux.metadata.retention import record_at
 
 log = get_logger(__name__)
 
@@ -149,8 +150,25 @@ class AuditPublisher:
         unbroken = _unbroken(blocks, self.next_position)
         if not unbroken:
             raise AuditStuck(self.next_position, await self._lacking(self.next_position))
-        for block in unbroken:
+        end = unbroken[-1].first_position + unbroken[-1].count
+        named = [*map(hash_before, unbroken[1:]), await self._named_at(end, head)]
+        for block, chain_hash in zip(unbroken, named, strict=True):
+            if chain_hash not in (None, block.chain_hash):
+                raise AuditStuck(block.first_position, _differing(block))
             await self._send(_unpacked(block))
+
+    async def _named_at(self, position: int, head: SequencerHead) -> bytes | None:
+        """Return the hash that whoever stands at a position has of what is before; None: unknown.
+
+        A segment or block that was written anew is whole in itself: only what follows tells.
+        """
+        if position >= head.next_position:
+            return head.chain_hash if position == head.next_position else None
+        try:
+            record = await record_at(self._reader, self._stream, position)
+        except EventInvalid:
+            return None  # The next turn says so.
+        return None if record is None else record.previous_hash
 
     async def _stored(self, position: int, limit: int) -> Sequence[AuditBlock]:
         try:
@@ -317,7 +335,7 @@ class AuditPublisher:
         blocks = await self._stored(position, limit=1)
         stored = {record.position: record.payload for b in blocks for record in _unpacked(b)}
         if position not in stored:
-            detail = f"nor what follows it: it cannot be compared, {await self._lacking(position)}"
+            detail = f"nor what follows: it cannot be compared, {await self._lacking(position)}"
             raise AuditStuck(position, detail)
         if stored[position] != value:
             raise AuditTopicDiffers(
@@ -344,6 +362,14 @@ def _unbroken(blocks: Sequence[AuditBlock], position: int) -> Sequence[AuditBloc
             return blocks[:place]
         position = block.first_position + block.count
     return blocks
+
+
+def _differing(block: AuditBlock) -> str:
+    last = block.first_position + block.count - 1
+    return (
+        f"what is stored up to position {last} is not what its successor, or the head, was made "
+        "for: one of them was changed"
+    )
 
 
 def _unpacked(block: AuditBlock) -> Sequence[NumberedRecord]:

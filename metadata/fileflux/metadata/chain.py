@@ -117,6 +117,11 @@ def unpack_block(block: AuditBlock) -> list[NumberedRecord]:
     return records
 
 
+def hash_before(block: AuditBlock) -> bytes:
+    """Return the hash before a block's first record, as it is stored."""
+    return block.payload[1 : 1 + HASH_SIZE_BYTES]
+
+
 def block_of(stream: str, records: Sequence[NumberedRecord]) -> AuditBlock:
     """Return the block that stores these records, one after another and at least one."""
     return AuditBlock(
@@ -268,6 +273,7 @@ __all__ = [
     "NumberedRecord",
     "block_of",
     "first_head",
+    "hash_before",
     "next_hash",
     "number_blocks",
     "pack_block",

@@ -9,7 +9,9 @@ from tests.model.audit_world import turns
 
 from fileflux.core.telemetry import AUDIT_STUCK
 from fileflux.events.topics import AUDIT
+from fileflux.metadata.archive_format import decode_segment, encode_segment, segment_of
 from fileflux.metadata.audit_publisher import LOOK_AGAIN_S
+from fileflux.metadata.chain import FIRST_HASH, NumberedRecord, block_of, unpack_block
 from fileflux.metadata.sequencer import STREAM, Sequencer
 from fileflux.metadata.workers import ready_check
 
@@ -142,6 +144,50 @@ async def test_a_damaged_block_of_the_database_stops_the_publishing_alone(
     assert published == list(range(1, block.first_position))
     assert sequencer.problem is not None
     assert (await world.reader.audit_head(STREAM)).next_position == RECORDS + 4
+
+
+def _forged(body: bytes) -> bytes | None:
+    """Another history under hashes and digests of its own, as who may write there would leave."""
+    records, previous = list[NumberedRecord](), FIRST_HASH
+    for one in decode_segment(body).records:
+        payload = one.payload.replace(b'"open"', b'"opeN"')
+        records.append(replace(one, payload=payload, previous_hash=previous))
+        previous = records[-1].chain_hash
+    return encode_segment(segment_of(STREAM, records))
+
+
+async def test_a_segment_with_another_history_is_not_published(world: ArchiveWorld) -> None:
+    """It is whole in itself; what follows it names another record."""
+    before = world.published()
+    sequencer, mend = await _refill(world, _forged)
+    await world.write(3, sequencer)
+    problem, published = sequencer.problem, world.published()
+    mend()
+    world.wait(LOOK_AGAIN_S)
+    await turns(sequencer)
+
+    assert published == []
+    assert problem is not None
+    assert "audit position 1 " in problem
+    assert world.published()[:RECORDS] == before
+    assert await world.audit.faults() == []
+
+
+async def test_a_block_with_another_history_is_not_published(world: ArchiveWorld) -> None:
+    """Also the newest, which the head vouches for."""
+    before = world.published()
+    tables = world.audit.database.tables
+    for key, block in list(tables.rows("audit_blocks").items()):
+        forged = [replace(r, payload=r.payload + b" ") for r in unpack_block(block)[-1:]]
+        changed = block_of(STREAM, [*unpack_block(block)[:-1], *forged])
+        tables.commit({("audit_blocks", key): changed})
+        world.audit.broker.wipe(AUDIT)
+        sequencer = await world.sequencer()
+        await turns(sequencer)
+        tables.commit({("audit_blocks", key): block})
+
+        assert world.published() == before[: block.first_position - 1]
+        assert sequencer.problem is not None
 
 
 async def test_a_block_that_the_database_lacks_is_no_gap_in_the_topic(world: ArchiveWorld) -> None:
