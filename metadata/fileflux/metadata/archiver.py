@@ -110,6 +110,7 @@ class Archiver:
             self._gathered = []  # Another archiver is at work: see what it did.
         except Exception as error:  # Whatever it is, it must not end the sequencer beside it.
             self.problem = str(error)
+            self._gathered = []  # Of a database that is mended other blocks may come.
             log.warning("the audit stream is not archived now", cause=repr(error))
             if isinstance(error, BrokerUnavailable | MetadataBusy):
                 rest_s = POLL_S

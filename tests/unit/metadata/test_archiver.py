@@ -323,6 +323,27 @@ async def test_a_broker_or_a_database_that_was_away_is_asked_again_soon(
     assert archiver.problem is None
 
 
+async def test_a_block_that_was_put_back_is_archived_without_a_restart(
+    world: ArchiveWorld,
+) -> None:
+    sequencer, archiver = await world.sequencer(), await world.archiver()
+    for _ in range(3):
+        await world.write(2, sequencer)
+    world.wait(AFTER_S)
+    tables = world.audit.database.tables
+    key, block = list(tables.rows("audit_blocks").items())[-2]
+    tables.commit({("audit_blocks", key): None})
+    await archiver.turn()
+    problem = archiver.problem
+    tables.commit({("audit_blocks", key): block})
+    await archiver.turn()
+
+    assert problem is not None
+    assert archiver.problem is None
+    assert await is_whole(world)
+    assert len(world.segments()) == 1
+
+
 POINTS = (
     "archiver.before_put",
     "archiver.after_put",
