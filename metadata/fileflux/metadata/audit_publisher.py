@@ -131,7 +131,7 @@ class AuditPublisher:
     async def _bring_closer(self, head: SequencerHead, fresh: Sequence[AuditBlock]) -> bool:
         is_due = self._clock.monotonic_s() - self._compared_s >= COMPARE_EVERY_S
         if self.next_position is None or is_due:
-            await self._compare(head)
+            await self._compare_ours(head)
         for block in fresh:
             if self.next_position == block.first_position:
                 await self._send(unpack_block(block), is_fresh=True)
@@ -260,6 +260,17 @@ class AuditPublisher:
         if end != self._end:
             self.next_position = None
             raise BrokerUnavailable(f"the audit topic ends at offset {end}, not at {self._end}")
+
+    async def _compare_ours(self, head: SequencerHead) -> None:
+        try:
+            await self._compare(head)
+        except EventInvalid as error:
+            self.next_position = None
+            raise AuditStuck(
+                self._follows or FIRST_POSITION,
+                f"the audit topic has a record of somebody else ({error}). Let nobody else write "
+                "there, and delete the topic's records: all of them are published again",
+            ) from error
 
     async def _compare(self, head: SequencerHead) -> None:
         """Learn where the topic ends, and that it is the database's history that it holds."""

@@ -236,3 +236,25 @@ async def test_a_topic_that_ends_in_a_damaged_segment_is_no_other_fileflux(
     assert published == before[:3]
     assert await world.audit.read_once() == list(range(1, RECORDS + 4))
     assert await world.audit.faults() == []
+
+
+async def test_a_record_of_somebody_else_at_the_topic_s_end_stops_the_publishing_alone(
+    world: ArchiveWorld,
+) -> None:
+    """Who may write to the topic shall not keep the store from numbering."""
+    before = world.published()
+    foreign = await world.audit.broker.safe_publisher()
+    await foreign.publish(AUDIT, b"somebody's", partition=0)
+    sequencer = await world.sequencer()
+    await world.write(3, sequencer)
+    problem = sequencer.problem
+    world.audit.broker.wipe(AUDIT)
+    world.wait(LOOK_AGAIN_S)
+    await turns(sequencer)
+
+    assert problem is not None
+    assert "record of somebody else" in problem
+    assert "numbering goes on" in problem
+    assert world.published()[:RECORDS] == before
+    assert len(world.published()) == RECORDS + 3
+    assert sequencer.problem is None
