@@ -113,12 +113,12 @@ async def _until_published(
 async def _is_published(source: EventSource, head: SequencerHead) -> bool:
     try:
         last = await last_event(source)
+        position = FIRST_POSITION - 1 if last is None else last.position
+        if position + 1 < head.next_position:
+            return False
+        return head.next_position == FIRST_POSITION or await find_start(source) is not None
     except EventInvalid:
         return True  # Somebody else's record: to wait makes it no better.
-    position = FIRST_POSITION - 1 if last is None else last.position
-    if position + 1 < head.next_position:
-        return False
-    return head.next_position == FIRST_POSITION or await find_start(source) is not None
 
 
 async def _end_faults(stored: _Stored, end: ChainState) -> list[ChainFault]:

@@ -308,16 +308,18 @@ async def test_a_newest_block_that_is_damaged_is_a_fault_and_not_an_end_of_the_v
     assert not found.is_whole
 
 
+@pytest.mark.parametrize("at", [0, 4, -1])
 async def test_a_record_of_the_topic_that_is_none_is_a_fault_and_not_an_end_of_the_verification(
-    world: ArchiveWorld,
+    world: ArchiveWorld, at: int
 ) -> None:
     records = world.audit.broker.log(AUDIT, 0).records
-    records[4] = replace(records[4], headers=())
+    position = range(1, len(records) + 1)[at]
+    records[at] = replace(records[at], headers=())
     found = await verified(world)
 
-    assert (5, "changed") in faults(found)["topic"]
+    assert (position, "changed") in faults(found)["topic"]
     assert "database" not in faults(found)
-    assert found.topic.unpublished == 0
+    assert found.topic.unpublished == (1 if at == -1 else 0)
 
 
 async def test_a_record_that_came_again_long_after_and_differs_is_found(
