@@ -118,6 +118,16 @@ async def test_a_hold_comes_back_as_it_was_moves_and_goes(metadata: Metadata) ->
     assert hold_id not in {one.hold_id for one in await metadata.reader.holds()}
 
 
+async def test_an_absent_key_is_read_with_its_last_deletion(metadata: Metadata) -> None:
+    maker, bucket = metadata.maker, await metadata.made_bucket()
+    places = {key: (bucket.bucket_id, key) for key in (b"gone", b"there", b"never")}
+    await metadata.do(maker.put(bucket, b"gone"), maker.put(bucket, b"there"))
+    writes, _ = await metadata.decide(maker.delete(bucket, b"gone"))
+
+    rows = await load(metadata, objects=places.values(), deletions=places.values())
+    assert rows.deletions == {places[b"gone"]: writes.stamp}
+
+
 @pytest.mark.postgres
 async def test_garbage_that_was_ever_claimed_is_not_read(postgres_dsn: str) -> None:
     """A node may have been told already, whether the claim has run out or not."""

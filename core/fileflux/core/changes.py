@@ -297,6 +297,8 @@ class RestoreVersion(_InBucket):
     copied parts hold; the outcome is `ContentGone` if the nodes may have removed some of it.
     `past_version` and `past_position` say what is restored, and as of where in the audit stream.
     `after_stamp`: of the newest record that the plan knew; what comes back is newer than that.
+    `seen_stamp`: of the key's own newest record; a key that is absent and was deleted later than
+    that came and went meanwhile, which is `PreconditionFailed` as well. 0: nobody looked.
     """
 
     key: bytes
@@ -311,6 +313,7 @@ class RestoreVersion(_InBucket):
     past_version: UploadId
     past_position: int
     after_stamp: int = 0
+    seen_stamp: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,16 @@ def _refusal(state: Overlay, change: RestoreVersion | DeleteNewer) -> str | None
         return "NoSuchBucket"
     row = state.objects.get((change.bucket_id, change.key))
     version = None if row is None else row.version_id
-    return None if version == change.seen_version else "PreconditionFailed"
+    is_as_seen = version == change.seen_version and not _came_and_went(state, change)
+    return None if is_as_seen else "PreconditionFailed"
+
+
+def _came_and_went(state: Overlay, change: RestoreVersion | DeleteNewer) -> bool:
+    """Tell whether a key that was absent, and is, was there in between: its floor is newer."""
+    if isinstance(change, DeleteNewer) or change.seen_version is not None:
+        return False
+    deleted = state.deletions.get((change.bucket_id, change.key), 0)
+    return 0 < change.seen_stamp < deleted
 
 
 def _restored(state: Overlay, change: RestoreVersion) -> ObjectRow:

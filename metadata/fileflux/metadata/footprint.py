@@ -111,6 +111,8 @@ class _Needs:
     def _add_restore(self, change: RestoreVersion) -> None:
         self._sets["bucket_ids"].add(change.bucket_id)
         self._sets["objects"].add((change.bucket_id, change.key))
+        if change.seen_version is None:
+            self._sets["deletions"].add((change.bucket_id, change.key))
         for content in change.contents:
             self._sets["contents"].add(content.content_id)
             manifests = (content.manifest, *(p.manifest for p in content.parts if not p.shared))

@@ -148,6 +148,11 @@ class _Loader:
         return any(place not in self._footprint.objects for place, _ in found)
 
     def _load_kept(self) -> None:
+        for place in self._footprint.deletions:
+            if (
+                floor := self._view.get("floors", ("objects", object_floor_key(*place)))
+            ) is not None:
+                self.rows.deletions[place] = floor.stamp
         for hold_id in self._footprint.hold_ids:
             if (hold := self._view.get("history_holds", (hold_id,))) is not None:
                 self.rows.holds[hold_id] = hold

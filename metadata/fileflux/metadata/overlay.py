@@ -81,6 +81,7 @@ class Overlay:
         self.async_uploads = dict(rows.async_uploads)
         self.holds = dict(rows.holds)
         self.garbage = GarbageBook(rows.garbage)
+        self.deletions = dict(rows.deletions)
         self.usage: dict[BucketId, tuple[int, int]] = {}
         self._change_usage: dict[BucketId, tuple[int, int]] = {}
         self.written: dict[tuple[str, RowKey], RowWrite] = {}

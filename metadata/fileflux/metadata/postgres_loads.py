@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import asyncpg
 
-from fileflux.core.ids import BucketId, UploadId
+from fileflux.core.ids import ID_SIZE_BYTES, BucketId, UploadId
 from fileflux.core.model import Manifest
 from fileflux.metadata.parts_budget import USUAL, PartsBudget
 from fileflux.metadata.postgres_pool import Connection
 from fileflux.metadata.queries import statement
+from fileflux.metadata.row_keys import object_floor_key
 from fileflux.metadata.rows import (
     Footprint,
     HolderRow,
@@ -154,6 +155,11 @@ class FootprintLoader:
         if footprint.hold_ids:
             for found in await self._fetch("load_holds", list(footprint.hold_ids)):
                 self._rows.holds[found["hold_id"]] = hold_row(found)
+        if footprint.deletions:
+            keys = [object_floor_key(*place) for place in footprint.deletions]
+            for found in await self._fetch("load_deletions", keys):
+                bucket_id, key = found["key"][:ID_SIZE_BYTES], found["key"][ID_SIZE_BYTES:]
+                self._rows.deletions[(BucketId(bucket_id), key)] = found["stamp"]
         if footprint.garbage:
             for found in await self._fetch("load_garbage", list(footprint.garbage)):
                 row = garbage_row(found)

@@ -169,6 +169,12 @@ SELECT g.bundle_id, g.dropped_by, g.chunk_numbers, g.size, g.at_us
 FROM unnest($1::BYTEA[]) AS w (bundle_id) JOIN garbage AS g ON g.bundle_id = w.bundle_id
 WHERE g.claimed_until_us = 0;
 
+-- load_deletions --
+-- When each of these keys of objects was deleted last, as far as that is remembered.
+SELECT f.key, f.stamp
+FROM unnest($1::BYTEA[]) AS w (key)
+JOIN floors AS f ON f.table_name = 'objects' AND f.key = w.key;
+
 -- put_objects --
 -- Make these rows the current versions of their keys.
 INSERT INTO objects (bucket_id, key, version_id, stamp, row_stamp, size, etag, meta, manifest,

@@ -96,7 +96,7 @@ def step_for(
     if parts > PARTS_READ_MAX or weight > RECORD_BYTES_MAX:
         reason = f"it has {parts} parts: more than one transaction brings back"
         return Step(_fate(past, "impossible", reason))
-    change = _restore(past, now, needed, target)
+    change = _restore(past, now, needed, target, changed_us)
     return Step(_fate(past, "create" if now is None else "replace"), change, weight)
 
 
@@ -138,7 +138,11 @@ def _newer(now: ObjectRow, target: Target) -> Step:
 
 
 def _restore(
-    past: ObjectRow, now: ObjectRow | None, needed: Sequence[PastContent], target: Target
+    past: ObjectRow,
+    now: ObjectRow | None,
+    needed: Sequence[PastContent],
+    target: Target,
+    changed_us: int,
 ) -> RestoreVersion:
     return RestoreVersion(
         **target.who(),
@@ -156,6 +160,7 @@ def _restore(
         past_version=past.version_id,
         past_position=target.position,
         after_stamp=target.after_stamp,
+        seen_stamp=changed_us,
     )
 
 

@@ -267,7 +267,8 @@ class Footprint:
     too (see `Rows`). `sources`: object rows that a copy reads; they are not dropped unless they
     also stand in `objects`. `leaving_users`: of which all keys and the number of buckets are read.
     `contents`: of which the row without a holder and one holder, if there is one, are read.
-    `garbage`: bundles of which the garbage that no compactor has claimed is read.
+    `garbage`: bundles of which the garbage that no compactor has claimed is read. `deletions`:
+    keys of which is read when they were deleted last.
     """
 
     bucket_ids: frozenset[BucketId] = frozenset()
@@ -285,6 +286,7 @@ class Footprint:
     async_ids: frozenset[UploadId] = frozenset()
     hold_ids: frozenset[UploadId] = frozenset()
     garbage: frozenset[BundleId] = frozenset()
+    deletions: frozenset[ObjectKey] = frozenset()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -337,6 +339,7 @@ class Rows:
     async_uploads: dict[UploadId, AsyncRow] = field(default_factory=dict)
     holds: dict[UploadId, HoldRow] = field(default_factory=dict)
     garbage: dict[GarbageKey, GarbageRow] = field(default_factory=dict)
+    deletions: dict[ObjectKey, int] = field(default_factory=dict)
 
 
 Row = (

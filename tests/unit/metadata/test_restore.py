@@ -223,6 +223,21 @@ async def test_a_key_that_is_written_while_the_restore_runs_stays_as_it_was_writ
     assert row.version_id == put.upload_id
 
 
+async def test_a_key_that_comes_and_goes_while_the_restore_runs_stays_away() -> None:
+    """It is absent, as it was seen, and yet somebody wrote and deleted it meanwhile."""
+    world = await photos()
+    await world.delete(b"x/a", b"y")
+
+    async def meanwhile() -> None:
+        await write(world.database, world.maker.put(world.bucket, b"y"))
+        await write(world.database, world.maker.delete(world.bucket, b"y"))
+
+    world.writer = OtherWriter(world.writer, meanwhile)
+    await world.back()
+    assert world.kinds() == {b"x/a": "create", b"y": "skipped"}
+    assert sorted(picture(world.database, "photos") or {}) == [b"x/a", b"x/b"]
+
+
 async def test_an_interrupted_restore_goes_on_and_leaves_what_was_written_since_it_began() -> None:
     world = await photos()
     await world.delete(b"x/a", b"x/b", b"y")
