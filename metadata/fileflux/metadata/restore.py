@@ -111,9 +111,10 @@ class Restore:
         What was brought back until then stays; the same restore goes on from there.
         """
         moment = await moment_of(self._reader, self._source, wanted.as_of)
+        wished = RestoreHold(self._reader, _name_of(wanted), moment)
         if wanted.dry_run:
-            return await self._restore(wanted, moment.position, await self._reader.clock_us())
-        hold = await self._take(RestoreHold(self._reader, _name_of(wanted), moment))
+            return await self._restore(wanted, moment.position, await wished.began_us())
+        hold = await self._take(wished)
         try:
             restored = await self._restore(wanted, moment.position, hold.created_us)
         except RestoreRefused:
@@ -128,8 +129,7 @@ class Restore:
         found = (await self._reader.find_buckets([wanted.bucket])).get(wanted.bucket)
         bucket = _checked(wanted, past, found)
         made = [] if found is not None else [self._bucket_again(bucket)]
-        if not wanted.dry_run:
-            await self._make(made)
+        await self._make(made, is_dry=wanted.dry_run)
         target = Target(
             bucket_id=made[0].bucket_id if found is None else found.bucket_id,
             bucket=wanted.bucket,
@@ -177,9 +177,13 @@ class Restore:
             config=past.config,
         )
 
-    async def _make(self, made: Sequence[CreateBucket]) -> None:
+    async def _make(self, made: Sequence[CreateBucket], *, is_dry: bool) -> None:
+        """Make the bucket again, or only see whether it could be."""
         for change in made:
-            (outcome,) = await self._writer.submit_together(change)
+            if is_dry:
+                _, (outcome,) = await self._decided([change])
+            else:
+                (outcome,) = await self._writer.submit_together(change)
             if not outcome.ok:
                 raise RestoreRefused(
                     f"the bucket was deleted, and cannot be made again: {outcome.status} "
@@ -223,21 +227,24 @@ class Restore:
     async def _look(
         self, restored: Restored, batch: Sequence[Step], before: Sequence[Change]
     ) -> Sequence[Outcome]:
-        """Decide as `_do` would, by the same function, and store nothing."""
-        changes = [*before, *_changes(batch)]
+        dropped, outcomes = await self._decided([*before, *_changes(batch)])
+        if dropped:
+            kept_us = kept_until_us(min(dropped), await self._reader.holds())
+            restored.kept_until_us = min(restored.kept_until_us or kept_us, kept_us)
+        return outcomes[len(before) :]
+
+    async def _decided(self, changes: Sequence[Change]) -> tuple[list[int], Sequence[Outcome]]:
+        """Decide as `_do` would, by the same function, and store nothing.
+
+        Return when each row of garbage that it would take was dropped (µs), and the outcomes.
+        """
 
         async def decide(transaction: Transaction) -> tuple[list[int], Sequence[Outcome]]:
             rows = await transaction.load_rows(footprint(changes))
             writes, outcomes = apply(rows, changes)
             return [rows.garbage[key].at_us for key in writes.garbage_taken], outcomes
 
-        dropped, outcomes = await self._database.run(
-            decide, settled=_again, deadline_s=LOOK_DEADLINE_S
-        )
-        if dropped:
-            kept_us = kept_until_us(min(dropped), await self._reader.holds())
-            restored.kept_until_us = min(restored.kept_until_us or kept_us, kept_us)
-        return outcomes[len(before) :]
+        return await self._database.run(decide, settled=_again, deadline_s=LOOK_DEADLINE_S)
 
     async def _count_others(
         self, restored: Restored, wanted: Wanted, past: Past, target: Target

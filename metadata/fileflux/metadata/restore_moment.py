@@ -10,6 +10,7 @@ from fileflux.core.errors import Invalid
 from fileflux.core.ids import UploadId, new_id
 from fileflux.metadata.audit_log import CLOCK_SLACK_US, position_before
 from fileflux.metadata.chain import FIRST_POSITION
+from fileflux.metadata.hold_rules import in_force
 from fileflux.metadata.ports import MetadataReader
 from fileflux.metadata.rebuild import Until
 from fileflux.metadata.record_sources import RecordSource
@@ -71,7 +72,7 @@ class RestoreHold:
     async def change(self, rng: random.Random, who: Callable[[], Mapping[str, Any]]) -> CreateHold:
         """Return the change that makes it, or makes that of an earlier run last."""
         now_us = await self._reader.clock_us()
-        known = [hold.hold_id for hold in await self._mine() if hold.until_us > now_us]
+        known = [hold.hold_id for hold in in_force(await self._mine(), now_us)]
         return CreateHold(
             **who(),
             hold_id=known[0] if known else UploadId(new_id(rng)),
@@ -81,6 +82,12 @@ class RestoreHold:
             from_us=self._moment.from_us,
             until_us=now_us + HOLD_US,
         )
+
+    async def began_us(self) -> int:
+        """Return when a run would have begun: the earlier one that it goes on with, or now."""
+        now_us = await self._reader.clock_us()
+        known = [hold.created_us for hold in in_force(await self._mine(), now_us)]
+        return known[0] if known else now_us
 
     async def made(self, change: CreateHold, outcome: Outcome) -> HoldRow:
         """Return its row; raise RestoreRefused."""

@@ -9,7 +9,7 @@ from tests.model.metadata_changes import ACTOR, Maker
 from tests.model.rebuild_world import number, write
 from tests.model.restore_world import RestoreWorld, garbage, living, picture
 
-from fileflux.core.changes import Change, CreateBucket, CreateHold, Outcome
+from fileflux.core.changes import Change, CreateBucket, CreateHold, DeleteUser, Outcome
 from fileflux.core.ids import UserId
 from fileflux.core.model import Manifest
 from fileflux.metadata.audit_record import decode_record, event_type
@@ -190,6 +190,18 @@ async def test_nothing_is_restored_into_somebody_elses_bucket_of_that_name() -> 
     assert not await world.reader.holds()
 
 
+async def test_a_bucket_whose_owner_is_gone_is_refused_by_a_dry_run_too() -> None:
+    world = await photos()
+    await world.delete(b"x/a", b"x/b", b"y")
+    await world.do(world.maker.delete_bucket(world.bucket))
+    gone = DeleteUser(upload_id=world.maker.id(), actor=ACTOR, at_us=0, user_id=ACTOR.user_id)
+    await world.do(gone)
+    for dry_run in (True, False):
+        with pytest.raises(RestoreRefused, match="cannot be made again"):
+            await world.back(dry_run=dry_run)
+    assert not await world.reader.holds()
+
+
 class Interrupted(Exception):
     pass
 
@@ -254,8 +266,11 @@ async def test_an_interrupted_restore_goes_on_and_leaves_what_was_written_since_
     await world.delete(b"x/b")
 
     world.writer = plain
+    await world.back(dry_run=True)
+    planned = world.kinds()
     await world.back()
     assert world.kinds() == {b"x/a": "create", b"x/b": "skipped", b"y": "skipped"}
+    assert planned == world.kinds()
     assert not await world.reader.holds()
     await world.back()  # Another restore: it began after that.
     assert world.kinds() == {b"x/a": "unchanged", b"x/b": "create", b"y": "replace"}
