@@ -1,12 +1,13 @@
 """Restores one at a time: what comes back, what stays, what is said of the rest."""
 
 import random
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from tests.model.metadata_changes import ACTOR, Maker
-from tests.model.rebuild_world import number, write
+from tests.model.rebuild_world import GivenRecords, number, write
 from tests.model.restore_world import RestoreWorld, garbage, living, picture
 
 from fileflux.core.changes import Change, CreateBucket, CreateHold, DeleteUser, Outcome
@@ -20,8 +21,10 @@ from fileflux.metadata.memory import MemoryDatabase
 from fileflux.metadata.rebuild import StreamBroken, Until
 from fileflux.metadata.replay_batch import data_of
 from fileflux.metadata.restore import Restore, Wanted
+from fileflux.metadata.restore_history import BucketHistory
 from fileflux.metadata.restore_moment import RestoreRefused
 from fileflux.metadata.rows import HoldRow
+from fileflux.metadata.sequencer import STREAM
 from fileflux.webhooks.occurrence import occurrence_of
 
 DAY_US = 24 * 3600 * 1_000_000
@@ -303,6 +306,25 @@ async def test_a_changed_record_restores_nothing() -> None:
     with pytest.raises(StreamBroken, match="broken"):
         await run.run(Wanted("photos", Until(position=world.then)))
     assert sorted(picture(world.database, "photos") or {}) == [b"x/a", b"x/b"]
+
+
+async def test_a_key_that_changed_takes_two_kilobytes_of_memory() -> None:
+    """A bucket of a million keys was emptied: all of them are in memory at once."""
+    world = await photos()
+    keys = [b"some/usual/name-%06d" % number for number in range(300)]
+    await world.put(*keys)
+    world.then = len(await world.records())
+    await world.delete(*keys)
+    head, source = await world.reader.audit_head(STREAM), GivenRecords(await world.records())
+    history = BucketHistory(source, head, "photos", prefix=b"some/")
+    tracemalloc.start()
+    try:
+        past = await history.at(world.then)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert past.objects.keys() == past.changed.keys() == set(keys)
+    assert peak < 2_500 * len(keys)
 
 
 async def test_a_time_means_what_had_happened_by_then() -> None:
