@@ -29,6 +29,8 @@ from fileflux.metadata.snapshot import DERIVED_TYPES
 FORMAT: Final = "fileflux-snapshot"
 VERSION: Final = 1
 LEVEL: Final = 3
+TIME_US_MAX: Final = 253_402_300_799_999_999
+"""The last microsecond of the year 9999, behind which there is no date."""
 TYPES: Final[Mapping[str, type[Any]]] = {**ROW_TYPES, **DERIVED_TYPES}
 _NAME: Final = re.compile(r"[\w.-]+/snapshots/at-(\d{20})-[0-9a-f]+\.json")
 _PART_NAME: Final = re.compile(r"[\w.-]+/snapshot-parts/at-\d{20}-[0-9a-f]+-\d{6}\.jsonl\.gz")
@@ -146,9 +148,36 @@ def _manifest_of(body: Mapping[str, Any]) -> Manifest:
         snapshot_id=body["id"],
         position=body["position"],
         last=decode_line(body["last"].encode()),
-        whole_at=body["whole_at"],
-        whole_us=body["whole_us"],
-        made_us=body["made_us"],
-        tables={name: TableDigest(*one) for name, one in body["tables"].items()},
-        parts=tuple(Part(*one) for one in body["parts"]),
+        whole_at=_number(body["whole_at"], at_least=body["position"]),
+        whole_us=_number(body["whole_us"]),
+        made_us=_number(body["made_us"]),
+        tables={_table(name): _digest(*one) for name, one in body["tables"].items()},
+        parts=tuple(_part(*one) for one in body["parts"]),
     )
+
+
+def _number(value: Any, *, at_least: int = 0) -> int:
+    """Return a position, a size or a time (µs since 1970) as it is; raise ValueError."""
+    if type(value) is not int or not at_least <= value <= TIME_US_MAX:
+        raise ValueError(f"{value!r} is no number that belongs here")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _table(name: str) -> str:
+    if name not in TYPES:
+        raise ValueError(f"{name!r} is no table that this FileFlux knows")
+    return name
+
+
+def _digest(rows: Any, digest: Any) -> TableDigest:
+    return TableDigest(_number(rows), _text(digest))
+
+
+def _part(name: Any, digest: Any, size: Any) -> Part:
+    return Part(_text(name), _text(digest), _number(size))

@@ -1,8 +1,10 @@
 """A rebuild that begins with a snapshot ends where one from the first record does, or refuses."""
 
+import hashlib
 import random
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +24,13 @@ from fileflux.metadata.rebuild_target import RebuildRefused, RebuildTarget, refu
 from fileflux.metadata.rows import BundleRow, ReplicaRow
 from fileflux.metadata.sequencer import STREAM
 from fileflux.metadata.snapshot import MemorySnapshot
-from fileflux.metadata.snapshot_format import Part, decode_manifest, encode_manifest
+from fileflux.metadata.snapshot_format import (
+    FORMAT,
+    VERSION,
+    Part,
+    decode_manifest,
+    encode_manifest,
+)
 from fileflux.metadata.snapshot_load import SnapshotInvalid, SnapshotLoader, choose, list_snapshots
 from fileflux.metadata.snapshot_write import SnapshotRefused
 
@@ -220,3 +228,33 @@ async def test_a_manifest_cannot_name_another_file() -> None:
     parts = (Part("main/snapshot-parts/../../secret.jsonl.gz", "00", 1),)
     with pytest.raises(EventInvalid, match="parts that are none"):
         decode_manifest(encode_manifest(type(taken)(**{**fields, "parts": parts})))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"whole_at": "7"},
+        {"whole_at": 1},
+        {"whole_us": None},
+        {"made_us": 1 << 62},
+        {"parts": [[7, "00", 1]]},
+        {"parts": [["", "00", "1"]]},
+        {"tables": {"objects": ["1", "00"]}},
+        {"tables": {"secrets": [1, "00"]}},
+        {"tables": 3},
+    ],
+    ids=str,
+)
+async def test_a_manifest_of_other_shapes_is_refused_with_a_sentence(bad: dict[str, Any]) -> None:
+    """Its digest is right: somebody made it so."""
+    world = SnapshotWorld()
+    await world.storm(9, 10)
+    taken = await world.take()
+    body = orjson.loads(world.archive.objects[taken.name].split(b"\n")[1]) | bad
+    raw = orjson.dumps(body)
+    head = {"format": FORMAT, "version": VERSION, "digest": hashlib.sha256(raw).hexdigest()}
+    world.archive.objects[taken.name] = orjson.dumps(head) + b"\n" + raw + b"\n"
+    with pytest.raises(EventInvalid):
+        decode_manifest(world.archive.objects[taken.name])
+    (listed,) = await list_snapshots(world.archive)
+    assert listed.manifest is None
