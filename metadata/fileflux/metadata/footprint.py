@@ -115,6 +115,7 @@ class _Needs:
             self._sets["deletions"].add((change.bucket_id, change.key))
         for content in change.contents:
             self._sets["contents"].add(content.content_id)
+            self._sets["copied"].update(p.content_id for p in content.parts if p.shared)
             manifests = (content.manifest, *(p.manifest for p in content.parts if not p.shared))
             bundles = (chunk.bundle_id for manifest in manifests for chunk in manifest.chunks)
             self._sets["garbage"].update(bundles)

@@ -39,7 +39,8 @@ class ContentLoader:
     def _own_holders(self) -> dict[UploadId, set[bytes]]:
         """Return, for every shared content of a loaded row, the holders that loaded rows are."""
         own: defaultdict[UploadId, set[bytes]] = defaultdict(set)
-        own.update({content_id: set() for content_id in self._footprint.contents})
+        named = self._footprint.contents | self._footprint.copied
+        own.update({content_id: set() for content_id in named})
         for row in self._rows.objects.values():
             if row.shared:
                 own[row.content_id].add(row.version_id)

@@ -175,7 +175,7 @@ class FootprintLoader:
         for _ in range(USUAL.depth + 1):
             await self._load_all_parts([c for c, whole in found.items() if budget.take(c, whole)])
             sharers = Counter(row.content_id for row in self._loaded_rows() if row.shared)
-            sharers.update(footprint.contents)
+            sharers.update(footprint.contents | footprint.copied)
             wanted = {content for content, n in sharers.items() if known_sharers[content] < n}
             known_sharers = sharers
             if not wanted:

@@ -267,6 +267,7 @@ class Footprint:
     too (see `Rows`). `sources`: object rows that a copy reads; they are not dropped unless they
     also stand in `objects`. `leaving_users`: of which all keys and the number of buckets are read.
     `contents`: of which the row without a holder and one holder, if there is one, are read.
+    `copied`: the same of contents whose parts are read as others' are, if they fit.
     `garbage`: bundles of which the garbage that no compactor has claimed is read. `deletions`:
     keys of which is read when they were deleted last.
     """
@@ -285,6 +286,7 @@ class Footprint:
     node_ids: frozenset[NodeId] = frozenset()
     async_ids: frozenset[UploadId] = frozenset()
     hold_ids: frozenset[UploadId] = frozenset()
+    copied: frozenset[UploadId] = frozenset()
     garbage: frozenset[BundleId] = frozenset()
     deletions: frozenset[ObjectKey] = frozenset()
 

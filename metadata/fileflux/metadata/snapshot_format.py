@@ -165,7 +165,7 @@ def _number(value: Any, *, at_least: int = 0) -> int:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is no text")
     return value
 
 

@@ -3,6 +3,7 @@
 import random
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -156,6 +157,27 @@ async def test_copies_of_copies_come_back_with_what_they_were_copied_from() -> N
     assert not set.union(*chunks.values()) & garbage(world.database), "outer still needs them"
     await world.delete(b"outer")
     assert set.union(*chunks.values()) <= garbage(world.database)
+
+
+async def test_copies_come_back_over_four_levels_if_what_is_deeper_is_there() -> None:
+    """A plan does not read what lies deeper, and need not: nothing of it was dropped."""
+    world = await photos()
+    names = [b"y", b"1", b"2", b"3", b"4"]
+    for source, name in pairwise(names):
+        row = world.database.tables.get("objects", (world.bucket.bucket_id, source))
+        upload = world.maker.create_multipart(world.bucket, name)
+        slices = Manifest(tuple((picture(world.database, "photos") or {})[source][-1]))
+        copied = world.maker.copy_part(upload, 1, row, slices, size=6 << 20)
+        await world.do(upload, copied, world.maker.complete(upload, [copied]))
+    await world.delete(b"1", b"2", b"3")
+    before = picture(world.database, "photos")
+    world.then = len(await world.records())
+    await world.delete(b"4")
+    assert sorted(picture(world.database, "photos") or {}) == [b"x/a", b"x/b", b"y"]
+
+    await world.back()
+    assert world.kinds() == {b"4": "create"}
+    assert picture(world.database, "photos") == before
 
 
 async def test_a_deleted_bucket_is_made_again_with_its_owner_class_and_configuration() -> None:
