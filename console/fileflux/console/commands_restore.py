@@ -18,6 +18,7 @@ from fileflux.console.times import time_text
 from fileflux.console.upload_story import printable
 from fileflux.console.wiring import Metadata, database_surroundings, open_metadata
 from fileflux.core.clock import SystemClock
+from fileflux.core.ids import BucketId, new_id
 from fileflux.metadata.audit_facts import key_facts
 from fileflux.metadata.restore import Reports, Restore, Restored, Wanted
 from fileflux.metadata.restore_plan import KINDS, KeyFate, Kind
@@ -91,14 +92,20 @@ def restore(
 
 
 async def _run(metadata: Metadata, wanted: Wanted, reports: Reports) -> Restored:
+    rng = random.SystemRandom()
+
+    async def announce(bucket_id: BucketId, next_position: int) -> None:
+        await metadata.webhooks.mark_bucket(bucket_id, new_id(rng), next_position)
+
     run = Restore(
         metadata.reader,
         metadata.database,
         metadata.direct,
         actor=ACTOR,
         clock=SystemClock(),
-        rng=random.SystemRandom(),
+        rng=rng,
         reports=reports,
+        announce=announce,
     )
     return await run.run(wanted)
 

@@ -61,6 +61,7 @@ class Metadata:
     archive: Archive | None
     database_reader: PostgresReader
     """Sees the database alone."""
+    webhooks: PostgresWebhooks
 
 
 def write_surroundings(run_dir: Path, found: Surroundings) -> None:
@@ -124,7 +125,8 @@ async def open_metadata(found: Surroundings) -> AsyncIterator[Metadata]:
         archive = await stack.enter_async_context(open_archive(archive_settings(found)))
         blocks = None if archive is None else ArchivedBlocks(archive)
         everywhere, alone = PostgresReader(connections, blocks), PostgresReader(connections)
-        yield Metadata(everywhere, database, direct, archive, alone)
+        webhooks = PostgresWebhooks(connections)
+        yield Metadata(everywhere, database, direct, archive, alone, webhooks)
 
 
 def archive_of(metadata: Metadata) -> Archive:

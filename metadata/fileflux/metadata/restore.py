@@ -7,7 +7,7 @@ began stays. The hold remembers when that was.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -21,8 +21,9 @@ from fileflux.metadata.hold_rules import kept_until_us
 from fileflux.metadata.ports import Database, MetadataReader, Transaction
 from fileflux.metadata.rebuild import Until
 from fileflux.metadata.record_sources import DatabaseRecords, RecordSource
+from fileflux.metadata.restore_bucket import RestoreRefused, bucket_again, check_made
 from fileflux.metadata.restore_history import BucketHistory, Past
-from fileflux.metadata.restore_moment import RestoreHold, RestoreRefused, moment_of
+from fileflux.metadata.restore_moment import RestoreHold, moment_of
 from fileflux.metadata.restore_plan import KeyFate, Kind, Step, Target, batches, step_for
 from fileflux.metadata.rows import BucketRow, HoldRow
 from fileflux.metadata.sequencer import STREAM
@@ -81,8 +82,19 @@ class Reports:
     done: Callable[[int, int], None] = lambda done, total: None
 
 
+Announce = Callable[[BucketId, int], Awaitable[None]]
+
+
+async def tell_nobody(bucket_id: BucketId, next_position: int) -> None:
+    """There is no dispatcher of webhooks."""
+
+
 class Restore:
-    """One run. `actor`: whom the audit stream names. `source`: where history is read instead."""
+    """One run. `actor`: whom the audit stream names. `source`: where history is read instead.
+
+    `announce`: told the id of a bucket before it is made again, and a position before that of its
+    first record, so that the dispatcher looks for its notifications.
+    """
 
     def __init__(
         self,
@@ -95,7 +107,9 @@ class Restore:
         rng: random.Random,
         reports: Reports | None = None,
         source: RecordSource | None = None,
+        announce: Announce = tell_nobody,
     ) -> None:
+        self._announce = announce
         self._reader = reader
         self._database = database
         self._writer = writer
@@ -128,7 +142,7 @@ class Restore:
         past = await self._history(wanted, position)
         found = (await self._reader.find_buckets([wanted.bucket])).get(wanted.bucket)
         bucket = _checked(wanted, past, found)
-        made = [] if found is not None else [self._bucket_again(bucket)]
+        made = [] if found is not None else [bucket_again(bucket, self._rng, self._who())]
         await self._make(made, is_dry=wanted.dry_run)
         target = Target(
             bucket_id=made[0].bucket_id if found is None else found.bucket_id,
@@ -167,28 +181,16 @@ class Restore:
         )
         return await history.at(position)
 
-    def _bucket_again(self, past: BucketRow) -> CreateBucket:
-        return CreateBucket(
-            **self._who(),
-            bucket_id=BucketId(new_id(self._rng)),
-            bucket=past.name,
-            owner_id=past.owner_id,
-            storage_class=past.storage_class,
-            config=past.config,
-        )
-
     async def _make(self, made: Sequence[CreateBucket], *, is_dry: bool) -> None:
         """Make the bucket again, or only see whether it could be."""
         for change in made:
             if is_dry:
-                _, (outcome,) = await self._decided([change])
+                _, outcomes = await self._decided([change])
             else:
-                (outcome,) = await self._writer.submit_together(change)
-            if not outcome.ok:
-                raise RestoreRefused(
-                    f"the bucket was deleted, and cannot be made again: {outcome.status} "
-                    f"{outcome.detail}".rstrip()
-                )
+                head = await self._reader.audit_head(STREAM)
+                await self._announce(change.bucket_id, head.next_position)
+                outcomes = await self._writer.submit_together(change)
+            check_made(outcomes)
 
     async def _bring_back(
         self, restored: Restored, past: Past, target: Target, dry: Sequence[Change] | None

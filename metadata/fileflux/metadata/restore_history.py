@@ -80,9 +80,9 @@ class BucketHistory:
                 objects[bytes_from_json(key)] = _object(raw)
         contents = await self._contents(position, objects.values())
         stamps: dict[bytes, int] = {}
-        for (_, raw), stamp in changed.items():
-            key = bytes_from_json(raw)
-            stamps[key] = max(stamp, stamps.get(key, 0))
+        for (_, key_text), stamp in changed.items():
+            key_bytes = bytes_from_json(key_text)
+            stamps[key_bytes] = max(stamp, stamps.get(key_bytes, 0))
         return Past(bucket, stamps, objects, contents, max(stamps.values(), default=0))
 
     async def _changed_behind(self, position: int) -> dict[RawKey, int]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fileflux.core.changes import CreateHold, Outcome
-from fileflux.core.errors import Invalid
 from fileflux.core.ids import UploadId, new_id
 from fileflux.metadata.audit_log import CLOCK_SLACK_US, position_before
 from fileflux.metadata.chain import FIRST_POSITION
@@ -15,15 +14,12 @@ from fileflux.metadata.ports import MetadataReader
 from fileflux.metadata.rebuild import Until
 from fileflux.metadata.record_sources import RecordSource
 from fileflux.metadata.replay_batch import data_of
+from fileflux.metadata.restore_bucket import RestoreRefused
 from fileflux.metadata.rows import HoldRow
 from fileflux.metadata.sequencer import STREAM
 
 HOLD_KIND: Final = "restore"
 HOLD_US: Final = 24 * 3600 * 1_000_000
-
-
-class RestoreRefused(Invalid):
-    """This cannot be restored. The message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import random
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,14 @@ from tests.model.metadata_changes import ACTOR, Maker
 from tests.model.rebuild_world import GivenRecords, number, write
 from tests.model.restore_world import RestoreWorld, garbage, living, picture
 
-from fileflux.core.changes import Change, CreateBucket, CreateHold, DeleteUser, Outcome
+from fileflux.core.changes import (
+    Change,
+    ConfigureBucket,
+    CreateBucket,
+    CreateHold,
+    DeleteUser,
+    Outcome,
+)
 from fileflux.core.ids import UserId
 from fileflux.core.model import Manifest
 from fileflux.metadata.audit_record import decode_record, event_type
@@ -19,11 +27,12 @@ from fileflux.metadata.chain import NumberedRecord
 from fileflux.metadata.content_back import BYTES_GONE
 from fileflux.metadata.hold_rules import GRACE_US, kept_until_us
 from fileflux.metadata.memory import MemoryDatabase
+from fileflux.metadata.notification import ENTRY, Notification, from_config, to_entry
 from fileflux.metadata.rebuild import StreamBroken, Until
 from fileflux.metadata.replay_batch import data_of
 from fileflux.metadata.restore import Restore, Wanted
+from fileflux.metadata.restore_bucket import RestoreRefused
 from fileflux.metadata.restore_history import BucketHistory
-from fileflux.metadata.restore_moment import RestoreRefused
 from fileflux.metadata.rows import HoldRow
 from fileflux.metadata.sequencer import STREAM
 from fileflux.webhooks.occurrence import occurrence_of
@@ -213,6 +222,42 @@ async def test_nothing_is_restored_into_somebody_elses_bucket_of_that_name() -> 
         await world.back()
     assert picture(world.database, "photos") == {}
     assert not await world.reader.holds()
+
+
+async def test_notifications_of_a_bucket_that_is_made_again_begin_anew() -> None:
+    """The dispatcher looks at a bucket only if it is told to; former subscriptions have ended."""
+    world = await photos()
+    part = Notification(
+        kind="queue", configuration_id="one", arn="arn:aws:sqs:us-east-1:fileflux:one",
+        destination="one", event_names=("s3:ObjectCreated:*",), subscription_id=world.maker.id(),
+    )  # fmt: skip
+    base: dict[str, Any] = {"upload_id": world.maker.id(), "actor": ACTOR, "at_us": 0}
+    base |= {"bucket_id": world.bucket.bucket_id, "bucket": "photos"}
+    await world.do(ConfigureBucket(**base, entries={ENTRY: to_entry([part])}))
+    world.then = len(await world.records())
+    await world.delete(b"x/a", b"x/b", b"y")
+    await world.do(world.maker.delete_bucket(world.bucket))
+
+    announced: list[tuple[bytes, int]] = []
+
+    async def announce(bucket_id: bytes, next_position: int) -> None:
+        assert picture(world.database, "photos") is None, "before it is there"
+        announced.append((bucket_id, next_position))
+
+    run = Restore(
+        world.reader, world.database, world.writer, actor=ACTOR, clock=world.clock,
+        rng=random.Random(1), announce=announce,
+    )  # fmt: skip
+    wanted = Wanted("photos", Until(position=world.then))
+    await run.run(replace(wanted, dry_run=True))
+    assert announced == []
+    ended = (await world.reader.audit_head(STREAM)).next_position
+    await run.run(wanted)
+    (row,) = world.database.tables.rows("buckets").values()
+    (again,) = from_config(row.config)
+    assert again.means(part)
+    assert again.subscription_id != part.subscription_id
+    assert announced == [(row.bucket_id, ended)]
 
 
 async def test_a_bucket_whose_owner_is_gone_is_refused_by_a_dry_run_too() -> None:

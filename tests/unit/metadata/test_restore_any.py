@@ -11,7 +11,7 @@ from tests.model.restore_world import RestoreWorld, garbage, living, picture, pi
 from fileflux.metadata.content_back import UNKNOWN
 from fileflux.metadata.digest import digest_of
 from fileflux.metadata.memory import MemoryDatabase
-from fileflux.metadata.restore_moment import RestoreRefused
+from fileflux.metadata.restore_bucket import RestoreRefused
 from fileflux.metadata.snapshot import MemorySnapshot
 
 
