@@ -10,6 +10,7 @@ from tests.model.metadata_changes import ACTOR, Maker
 from tests.model.rebuild_world import GivenRecords, number, rebuild, records_of, write
 from tests.model.restore_world import living
 
+from fileflux.core.changes import Change, Outcome
 from fileflux.core.clock import SystemClock
 from fileflux.metadata.digest import differences
 from fileflux.metadata.direct import DirectWriter
@@ -58,9 +59,22 @@ async def test_who_writes_while_a_restore_runs_keeps_what_was_written(
     writer = DirectWriter(database, rng=rng)
     acknowledged = []
 
+    class Beginning:
+        """Says when the restore has begun: its hold is taken."""
+
+        def __init__(self) -> None:
+            self.has_begun = asyncio.Event()
+            self._inner = DirectWriter(database, rng=rng)
+
+        async def submit_together(self, *changes: Change) -> tuple[Outcome, ...]:
+            outcomes = await self._inner.submit_together(*changes)
+            self.has_begun.set()
+            return outcomes
+
+    restoring = Beginning()
+
     async def write_some() -> None:
-        while not await reader.holds():
-            await asyncio.sleep(0.002)
+        await restoring.has_begun.wait()
         for key in rng.sample(KEYS, 15):
             put = maker.put(bucket, key)
             assert (await writer.submit(put)).ok
@@ -68,8 +82,7 @@ async def test_who_writes_while_a_restore_runs_keeps_what_was_written(
 
     async with numbering(database, reader):
         run = Restore(
-            reader, database, DirectWriter(database, rng=rng), actor=ACTOR, clock=SystemClock(),
-            rng=rng,
+            reader, database, restoring, actor=ACTOR, clock=SystemClock(), rng=rng,
         )  # fmt: skip
         writing = [asyncio.create_task(write_some()) for _ in range(2)]
         done = await run.run(Wanted("among-writers", Until(position=position)))
