@@ -29,7 +29,8 @@ class Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.progress.stop()
+        if self.progress.console.is_terminal:  # Otherwise it prints an empty line.
+            self.progress.stop()
 
     def say(self, line: str) -> None:
         self.progress.console.print(f"  {line}")

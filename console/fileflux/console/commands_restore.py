@@ -22,6 +22,7 @@ from fileflux.core.ids import BucketId, new_id
 from fileflux.metadata.audit_facts import key_facts
 from fileflux.metadata.restore import Reports, Restore, Restored, Wanted
 from fileflux.metadata.restore_plan import KINDS, KeyFate, Kind
+from fileflux.metadata.salvage_claims import KEY_SIZE_BYTES_MAX
 
 ACTOR: Final = replace(OPERATOR, user_agent="fileflux restore")
 ON_AGAIN: Final = "stopped; the same command goes on where it was"
@@ -72,6 +73,8 @@ def restore(
     bucket, _, prefix = place.partition("/")
     if not bucket or not bucket.isascii():
         raise typer.BadParameter(f"{place!r} names no bucket: photos, or photos/2026/")
+    if len(os.fsencode(prefix)) > KEY_SIZE_BYTES_MAX:
+        raise typer.BadParameter(f"no key is longer than {KEY_SIZE_BYTES_MAX} bytes, nor a prefix")
     wanted = Wanted(
         bucket, moment, os.fsencode(prefix), deletes_newer=delete_newer, dry_run=dry_run
     )

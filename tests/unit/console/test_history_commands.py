@@ -1,13 +1,16 @@
 """`restore`, `hold`, `snapshot`, `rebuild --snapshot`: wrong questions, and what people read."""
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from fileflux.console import commands_restore
 from fileflux.console.cli import app
 from fileflux.console.commands_rebuild import Begin, snapshot_option
+from fileflux.console.restore_progress import RestoreProgress
 from fileflux.metadata.rebuild import Until
 from fileflux.metadata.restore import Restored, Wanted
 from fileflux.metadata.restore_plan import KeyFate
@@ -21,6 +24,7 @@ WIDE = {"COLUMNS": "300", "DATABASE_URL": ""}
         (("restore", "photos", "--as-of", "yesterday"), "neither a position"),
         (("restore", "photos", "--as-of", "2026-03-01T12:00:00"), "neither a position"),
         (("restore", "/x", "--as-of", "5"), "names no bucket"),
+        (("restore", "photos/" + 513 * "é", "--as-of", "5"), "no key is longer than 1024 bytes"),
         (("hold", "create", "--reason", "", "--days", "3"), "a reason has 1 to 200 characters"),
         (("hold", "create", "--reason", "r", "--days", "31"), "equal to 30"),
         (("hold", "release", "nonsense"), "32 hexadecimal digits"),
@@ -52,6 +56,13 @@ def test_a_snapshot_is_asked_for_by_its_position_or_as_the_newest() -> None:
 def test_a_key_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     commands_restore._tell_line(KeyFate(b"a\x1b[2J\xff\n", "impossible", 7, "", "", "gone"))
     assert capsys.readouterr().out == "!            7 a\\x1b[2J\\xff\\n: gone\n"
+
+
+def test_without_a_terminal_progress_says_nothing_but_lines() -> None:
+    out = io.StringIO()
+    with RestoreProgress(Console(file=out)):
+        pass
+    assert out.getvalue() == ""
 
 
 def test_a_person_is_told_what_would_be_done_and_until_when_it_can_be() -> None:
