@@ -8,12 +8,13 @@ began stays. The hold remembers when that was.
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from fileflux.core.changes import OK, Actor, Change, CreateBucket, Outcome, ReleaseHold
 from fileflux.core.clock import Clock
-from fileflux.core.errors import MetadataBusy
+from fileflux.core.errors import FileFluxError, MetadataBusy
 from fileflux.core.ids import BucketId, UploadId, new_id
 from fileflux.metadata.apply import apply, footprint
 from fileflux.metadata.apply_restore import CONTENT_GONE
@@ -110,6 +111,7 @@ class Restore:
         announce: Announce = tell_nobody,
     ) -> None:
         self._announce = announce
+        self._has_changed = False
         self._reader = reader
         self._database = database
         self._writer = writer
@@ -131,8 +133,11 @@ class Restore:
         hold = await self._take(wished)
         try:
             restored = await self._restore(wanted, moment.position, hold.created_us)
-        except RestoreRefused:
-            await self._release(hold)  # There is nothing to go on with.
+        except FileFluxError as error:
+            is_begun = self._has_changed or wished.goes_on
+            if isinstance(error, RestoreRefused) or not is_begun:
+                with suppress(FileFluxError):
+                    await self._release(hold)  # There is nothing to go on with.
             raise
         await self._release(hold)
         return restored
@@ -187,6 +192,7 @@ class Restore:
             if is_dry:
                 _, outcomes = await self._decided([change])
             else:
+                self._has_changed = True
                 head = await self._reader.audit_head(STREAM)
                 await self._announce(change.bucket_id, head.next_position)
                 outcomes = await self._writer.submit_together(change)
@@ -224,6 +230,7 @@ class Restore:
 
     async def _do(self, batch: Sequence[Step]) -> Sequence[Outcome]:
         changes = _changes(batch)
+        self._has_changed |= bool(changes)
         return await self._writer.submit_together(*changes) if changes else ()
 
     async def _look(

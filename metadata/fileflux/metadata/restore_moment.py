@@ -58,17 +58,22 @@ async def _position_at(reader: MetadataReader, source: RecordSource, at_us: int,
 
 
 class RestoreHold:
-    """Keeps history from the moment on, and remembers when the first run of a restore began."""
+    """Keeps history from the moment on, and remembers when the first run of a restore began.
+
+    `goes_on`: with an earlier run, which was interrupted.
+    """
 
     def __init__(self, reader: MetadataReader, name: str, moment: Moment) -> None:
         self._reader = reader
         self._reason = f"{name} as of position {moment.position}"
         self._moment = moment
+        self.goes_on = False
 
     async def change(self, rng: random.Random, who: Callable[[], Mapping[str, Any]]) -> CreateHold:
         """Return the change that makes it, or makes that of an earlier run last."""
         now_us = await self._reader.clock_us()
         known = [hold.hold_id for hold in in_force(await self._mine(), now_us)]
+        self.goes_on = bool(known)
         return CreateHold(
             **who(),
             hold_id=known[0] if known else UploadId(new_id(rng)),

@@ -67,7 +67,7 @@ async def test_a_rebuild_from_a_snapshot_and_the_rest_ends_row_for_row_the_same(
         reader, archive, clock=SystemClock(), rng=random.Random(1), part_bytes=4_000
     )
     taking = asyncio.create_task(writer.take(lambda: open_snapshot(migrated_dsn)))
-    while not await archive.names(f"{STREAM}/snapshot-parts/"):
+    while not taking.done() and not await archive.names(f"{STREAM}/snapshot-parts/"):
         await asyncio.sleep(0.01)
     await number(database, reader)
     taken = await taking

@@ -370,8 +370,22 @@ async def test_a_changed_record_restores_nothing() -> None:
         world.reader, world.database, world.writer, actor=ACTOR, clock=world.clock,
         rng=random.Random(1), source=Tampered(),
     )  # fmt: skip
+    wanted = Wanted("photos", Until(position=world.then))
     with pytest.raises(StreamBroken, match="broken"):
-        await run.run(Wanted("photos", Until(position=world.then)))
+        await run.run(wanted)
+    assert not await world.reader.holds(), "nothing was begun that could go on"
+    await number(world.database, world.reader)
+    plain = world.writer
+
+    async def interrupt() -> None:
+        raise Interrupted
+
+    world.writer = OtherWriter(plain, interrupt)
+    with pytest.raises(Interrupted):
+        await world.back()
+    with pytest.raises(StreamBroken, match="broken"):
+        await run.run(wanted)
+    assert len(await world.reader.holds()) == 1, "of the run before, which can"
     assert sorted(picture(world.database, "photos") or {}) == [b"x/a", b"x/b"]
 
 
