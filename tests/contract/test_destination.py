@@ -4,13 +4,14 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import pytest
 from aiobotocore.session import get_session
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.partitioner import DefaultPartitioner
 from moto.server import ThreadedMotoServer
 from tests.model.route_rows import message
@@ -234,3 +235,38 @@ async def test_a_topic_is_made_where_that_is_allowed_and_takes_the_keys_as_kafka
         theirs = DefaultPartitioner()
         assert places == [theirs(key, list(range(5)), []) for key in keys]
     await broker.close()
+
+
+@pytest.mark.kafka
+async def test_a_topic_that_takes_little_at_once_gets_everything_up_to_what_it_never_takes(
+    kafka_bootstrap: str,
+) -> None:
+    """Its `max.message.bytes` is about a batch; sending what stands before again helps nobody."""
+    broker = KafkaBroker(kafka_bootstrap, lanes=1, slots=1, clock=SystemClock())
+    topic = f"routed.{uuid.uuid4().hex}"
+    async with admin_of(kafka_bootstrap) as admin:
+        limit = {"max.message.bytes": "3000"}
+        await admin.create_topics([NewTopic(topic, 1, 1, None, limit)])
+    sent = [message(n, b"k%d" % (n % 4)) for n in range(1, 31)]
+    sent[20] = message(21, b"k" * 4_000)
+    tools = KafkaRoutes(broker=broker, topics=broker.user_topics(), clock=SystemClock())
+    async with Opener(kafka=tools)(KafkaTopic(topic)) as destination:
+        outcome = await destination.send(sent)
+        assert "MessageSizeTooLarge" in outcome.problem
+        assert list(outcome.left) == sent[20:]
+        assert (await destination.send(sent[21:])).left == ()
+    source = await broker.source([(topic, 0)])
+    found: list[bytes] = []
+    async with asyncio.timeout(20):
+        while len(found) < 29:
+            found += [dict(one.headers)["ce_id"] for one in await source.fetch()]
+    assert found == [one.event_id.encode() for one in sent if one is not sent[20]]
+    await broker.close()
+
+
+@asynccontextmanager
+async def admin_of(servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    yield admin
+    await admin.close()

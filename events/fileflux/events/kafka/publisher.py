@@ -103,6 +103,8 @@ class KafkaPublisher:
                 producer = await self._ready()
                 return await send(producer)
         except MessageSizeTooLargeError as error:
+            if producer is not None and self._options.get("enable_idempotence"):
+                self._retire(producer)  # It has counted what the broker did not take.
             raise EventInvalid(str(error)) from error
         except (TimeoutError, KafkaError, AssertionError) as error:
             if producer is not None:

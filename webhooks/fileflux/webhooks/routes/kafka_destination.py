@@ -15,6 +15,7 @@ from fileflux.core.errors import BrokerUnavailable, EventInvalid, TopicsInvalid
 from fileflux.core.failpoints import failpoint
 from fileflux.events.ports import Broker, EventPublisher, UserTopics
 from fileflux.events.topics import is_ours
+from fileflux.webhooks.history import RECORDS_MAX
 from fileflux.webhooks.routes.destination import (
     DestinationFailed,
     KafkaTopic,
@@ -60,6 +61,7 @@ class KafkaDestination:
         self._tools = tools
         self._partitions = 0
         self._look_s = 0.0
+        self._together = RECORDS_MAX
 
     async def send(self, messages: Sequence[RoutedMessage]) -> Outcome:
         try:
@@ -69,34 +71,41 @@ class KafkaDestination:
         by_partition: dict[int, list[RoutedMessage]] = defaultdict(list)
         for message in messages:
             by_partition[self._tools.topics.partition_of(message.key, count)].append(message)
-        problems = await asyncio.gather(
+        outcomes = await asyncio.gather(
             *(self._send_to(partition, run) for partition, run in by_partition.items())
         )
-        left = [
-            message
-            for run, problem in zip(by_partition.values(), problems, strict=True)
-            if problem
-            for message in run
-        ]
+        left = [message for one in outcomes for message in one.left]
         if left:
             self._look_s = 0.0  # It may have been deleted.
         left.sort(key=lambda message: message.position)
-        return Outcome(tuple(left), next(filter(None, problems), ""))
+        return Outcome(tuple(left), next((one.problem for one in outcomes if one.left), ""))
 
-    async def _send_to(self, partition: int, run: Sequence[RoutedMessage]) -> str:
-        """Return why it was not acknowledged as a whole, or nothing."""
-        records = [(one.key, one.body, _encoded(one.headers)) for one in run]
-        try:
-            await self._publisher.publish_all(self._topic, records, partition=partition)
-        except (BrokerUnavailable, EventInvalid) as error:
-            return one_line(f"{self._topic}, partition {partition}: {error}")
+    async def _send_to(self, partition: int, run: Sequence[RoutedMessage]) -> Outcome:
+        """Send in order, fewer at once where the topic takes less than FileFlux's own do."""
+        at = 0
+        while at < len(run):
+            part = run[at : at + self._together]
+            try:
+                await self._publish(partition, part)
+            except (BrokerUnavailable, EventInvalid) as error:
+                if isinstance(error, EventInvalid) and len(part) > 1:
+                    self._together = min(self._together, len(part) // 2)
+                    continue
+                problem = one_line(f"{self._topic}, partition {partition}: {error}")
+                return Outcome(tuple(run[at:]), problem)
+            at += len(part)
         failpoint("routes.after_partition")
-        return ""
+        return Outcome()
+
+    async def _publish(self, partition: int, part: Sequence[RoutedMessage]) -> None:
+        records = [(one.key, one.body, _encoded(one.headers)) for one in part]
+        await self._publisher.publish_all(self._topic, records, partition=partition)
 
     async def _partition_count(self) -> int:
         now_s = self._tools.clock.monotonic_s()
         if now_s >= self._look_s:
             self._partitions = await self._look()
+            self._together = min(2 * self._together, RECORDS_MAX)  # It may take more by now.
             self._look_s = now_s + LOOK_AGAIN_S
         return self._partitions
 
