@@ -106,3 +106,23 @@ async def test_a_hole_in_the_past_is_waited_for_and_never_skipped() -> None:
             await tail.read(10, wait_s=0.1)
         stream.records = whole
         assert (await tail.read(10, wait_s=0.1))[0].position == 10
+
+
+async def test_who_waits_is_not_woken_by_a_poll_that_found_nothing() -> None:
+    """Two hundred routes, ten polls a second: an idle process would never rest."""
+    async with reading(Stream(3)) as tail:
+        waiting = asyncio.create_task(tail.read(4, wait_s=20.0))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+
+async def test_a_past_that_is_nowhere_is_a_problem_and_no_silence() -> None:
+    """Neither the database nor the topic has it: `show` must say so."""
+    stream = Stream(20)
+    async with reading(stream) as tail:
+        stream.records.clear()
+        with pytest.raises(AuditGap, match="position 7"):
+            await tail.read(7, wait_s=0.1)

@@ -71,23 +71,25 @@ class Tail:
             if not _run_from(self._past, position):
                 self._past = await self._history.past(position)
             found = _run_from(self._past, position)
-            if not found and self._past:
+            if not found:
                 self._past = ()
                 raise AuditGap(f"position {position} of the past is not there")
-            if found and found[-1] is self._past[-1]:
+            if found[-1] is self._past[-1]:
                 self._past = ()
             return found
 
     async def _read_on(self) -> None:
-        for record in await self._history.next(self.next_position, wait_s=POLL_S):
+        before = self.next_position
+        for record in await self._history.next(before, wait_s=POLL_S):
             if record.position != self.next_position:
                 break  # The next read asks for the one that is missing.
             self._kept.append(record)
             self._bytes += len(record.payload)
             self.next_position += 1
-        self._forget()
-        self._arrived.set()
-        self._arrived.clear()
+        if self.next_position > before:
+            self._forget()
+            self._arrived.set()
+            self._arrived.clear()
 
     async def _skip(self) -> None:
         end = await self._history.end()
