@@ -64,6 +64,7 @@ class RouteWorker:
         self._stopping = stopping
         self._failures = 0
         self._stored_s = tools.clock.monotonic_s()
+        self._noted: str | None = route.problem  # None: nobody knows.
         self.position = route.next_position
 
     async def run(self) -> None:
@@ -94,9 +95,8 @@ class RouteWorker:
         messages, end = await self._read()
         if messages:
             await self._deliver(destination, messages)
-        if end > self.position:
-            self.position = end
-            await self._well()
+        self.position = end
+        await self._well()
         if messages or self._tools.clock.monotonic_s() - self._stored_s >= STORE_S:
             await self._store()
 
@@ -137,6 +137,7 @@ class RouteWorker:
             raise RouteGone
         log.info("a route was moved by another", route=found.name, position=found.next_position)
         self._route = found
+        self._noted = found.problem
         self.position = found.next_position
 
     async def _failed(self, problem: str) -> None:
@@ -158,7 +159,7 @@ class RouteWorker:
 
     async def _note(self, problem: str) -> None:
         """Store it if it is news; the database may be what fails."""
-        if problem == self._route.problem:
+        if problem == self._noted:
             return
         at_us = self._tools.clock.now_us() if problem else 0
         if problem:
@@ -167,5 +168,6 @@ class RouteWorker:
             await self._tools.store.note_problem(self._route.route_id, problem, at_us)
         except Unavailable as error:
             log.warning("a route's problem is not stored", cause=str(error))
+            self._noted = None  # It may be, and only the answer got lost.
             return
-        self._route = replace(self._route, problem=problem, problem_us=at_us)
+        self._noted = problem
