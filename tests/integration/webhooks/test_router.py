@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from prometheus_client import REGISTRY
 from tests.model.route_world import RouteWorld, refuse_key
 from tests.model.webhook_world import until
 
@@ -137,7 +138,12 @@ async def test_who_was_overtaken_moves_no_position(routes: RouteWorld) -> None:
     assert await routes.store.move(one, 5) is False
 
 
+def lag_of(name: str) -> float | None:
+    return REGISTRY.get_sample_value("fileflux_route_lag_records", {"route": name})
+
+
 async def test_two_routers_send_once_and_the_second_takes_over(routes: RouteWorld) -> None:
+    """Who stands by tells no lag: it would be that of long ago, beside the true one."""
     one = await routes.add("some")
     async with asyncio.timeout(30), routes.routing():
         await routes.events.happen("a")
@@ -145,6 +151,8 @@ async def test_two_routers_send_once_and_the_second_takes_over(routes: RouteWorl
         async with routes.routing():
             await routes.events.happen("b")
             await routes.until_stored(one, 3)
+            assert lag_of("some") is not None
+    assert lag_of("some") is None
     async with routes.routing():
         await routes.events.happen("c")
         await routes.until_stored(one, 4)

@@ -106,6 +106,7 @@ class Router:
         finally:
             await self._end([reading, *(one.task for one in self._running.values())])
             self._running.clear()
+            self._measure_nothing()
             await history.close()
         await d.store.give_lease_back(self._owner)
 
@@ -161,6 +162,12 @@ class Router:
             running = self._running.get(one.route_id)
             position = one.next_position if running is None else running.worker.position
             ROUTE_LAG.labels(one.name).set(max(0, end - position))
+
+    def _measure_nothing(self) -> None:
+        """Whoever has the lease knows how late routes are."""
+        for name in self._named:
+            with contextlib.suppress(KeyError):
+                ROUTE_LAG.remove(name)
 
     async def _drain(self) -> None:
         """Let what is on its way arrive: it need not be sent again."""
