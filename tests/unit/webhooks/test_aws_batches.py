@@ -12,6 +12,7 @@ from fileflux.webhooks.routes.aws_batches import (
     BATCH_BYTES,
     BATCH_MESSAGES,
     BatchRefused,
+    BatchTooLong,
     entry_of,
     group_of,
     next_batch,
@@ -77,9 +78,30 @@ async def test_what_a_whole_batch_was_refused_for_is_said_and_nothing_is_left_ou
     assert outcome.problem == "AccessDenied: no"
 
 
+@pytest.mark.parametrize("is_fifo", [True, False])
+async def test_a_batch_that_a_topic_finds_too_long_is_cut_until_it_is_taken(is_fifo: bool) -> None:
+    """Its MaximumMessageSize, which is about all of them together, may be less than 256 KiB."""
+    taken: list[str] = []
+
+    async def call(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        if len(entries) > 2:
+            raise BatchTooLong("BatchRequestTooLong: too long")
+        if any("huge" in one["Message"] for one in entries):
+            raise BatchTooLong("BatchRequestTooLong: too long")
+        taken.extend(one["Message"] for one in entries)
+        return {"Successful": [{"Id": one["Id"]} for one in entries]}
+
+    messages = [message(n, b"k%d" % n) for n in range(1, 15)]
+    outcome = await send_in_batches(messages, call, body_name="Message", is_fifo=is_fifo)
+    assert outcome == Outcome()
+    assert [json.loads(one)["sequence"] for one in taken] == [*range(1, 15)]
+    outcome = await send_in_batches([message(1, b"huge")], call, body_name="Message", is_fifo=False)
+    assert outcome.problem == "BatchRequestTooLong: too long"
+
+
 async def test_what_the_answer_does_not_name_was_not_acknowledged() -> None:
     async def call(entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        return {"Successful": [{"Id": "1"}]}
+        return {"Successful": [{"Id": "1"}, {"MessageId": "of which?"}]}
 
     messages = [message(n) for n in range(1, 4)]
     outcome = await send_in_batches(messages, call, body_name="Message", is_fifo=False)

@@ -26,13 +26,18 @@ class BatchRefused(Exception):
     """A whole batch was not acknowledged. The message says why."""
 
 
+class BatchTooLong(BatchRefused):
+    """Fewer together may be taken."""
+
+
 async def send_in_batches(
     messages: Sequence[RoutedMessage], call: Call, *, body_name: str, is_fifo: bool
 ) -> Outcome:
     """Send everything that can be sent in order. `body_name`: what the entries call their body."""
     waiting, left, problem = list(messages), list[RoutedMessage](), ""
     held: set[bytes] = set()
-    while batch := next_batch(waiting, one_per_key=is_fifo):
+    together = BATCH_MESSAGES
+    while batch := next_batch(waiting, one_per_key=is_fifo, together=together):
         entries = [
             entry_of(one, str(n), body_name=body_name, is_fifo=is_fifo)
             for n, one in enumerate(batch)
@@ -40,6 +45,9 @@ async def send_in_batches(
         try:
             refused, said = _refused(batch, await call(entries))
         except BatchRefused as error:
+            if isinstance(error, BatchTooLong) and len(batch) > 1:
+                together = len(batch) // 2
+                continue
             left += waiting
             problem = one_line(str(error))
             break
@@ -52,7 +60,9 @@ async def send_in_batches(
     return Outcome(tuple(sorted(left, key=lambda one: one.position)), problem)
 
 
-def next_batch(waiting: Sequence[RoutedMessage], *, one_per_key: bool) -> list[RoutedMessage]:
+def next_batch(
+    waiting: Sequence[RoutedMessage], *, one_per_key: bool, together: int = BATCH_MESSAGES
+) -> list[RoutedMessage]:
     """Return the first messages that may go together."""
     batch: list[RoutedMessage] = []
     keys: set[bytes] = set()
@@ -65,7 +75,7 @@ def next_batch(waiting: Sequence[RoutedMessage], *, one_per_key: bool) -> list[R
             break
         batch.append(one)
         keys.add(one.key)
-        if len(batch) == BATCH_MESSAGES:
+        if len(batch) == together:
             break
     return batch
 
@@ -109,7 +119,7 @@ def _attributes(message: RoutedMessage) -> list[tuple[str, str]]:
 
 def _refused(batch: Sequence[RoutedMessage], answer: Answer) -> tuple[list[RoutedMessage], str]:
     """Return what was not acknowledged, and why."""
-    taken = {one["Id"] for one in answer.get("Successful", ())}
+    taken = {one.get("Id") for one in answer.get("Successful", ())}
     refused = [one for n, one in enumerate(batch) if str(n) not in taken]
     failed = answer.get("Failed", ())
     reasons = [f"{one.get('Code', '')}: {one.get('Message', '')}" for one in failed]

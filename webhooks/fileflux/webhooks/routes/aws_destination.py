@@ -16,7 +16,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fileflux.webhooks.routes.aws_batches import BatchRefused, send_in_batches
+from fileflux.webhooks.routes.aws_batches import BatchRefused, BatchTooLong, send_in_batches
 from fileflux.webhooks.routes.destination import (
     DestinationFailed,
     Outcome,
@@ -27,6 +27,7 @@ from fileflux.webhooks.routes.destination import (
 )
 
 CALL_DEADLINE_S: Final = 30.0
+TOO_LONG: Final = "BatchRequestTooLong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,17 @@ class AwsDestination:
                 return await self._send(entries)
         except ClientError as error:
             said = error.response.get("Error", {})
-            raise BatchRefused(f"{said.get('Code', '')}: {said.get('Message', '')}") from error
+            problem = f"{said.get('Code', '')}: {said.get('Message', '')}"
+            is_long = TOO_LONG in str(said.get("Code", ""))
+            raise (BatchTooLong if is_long else BatchRefused)(problem) from error
         except TimeoutError as error:
             raise BatchRefused(f"no answer within {CALL_DEADLINE_S:.0f} s") from error
         except (BotoCoreError, OSError) as error:
             raise BatchRefused(str(error) or repr(error)) from error
+        except Exception as error:
+            # A boundary: the library's parsers raise what they like at what is not AWS's.
+            kind = type(error).__name__
+            raise BatchRefused(f"the answer cannot be read ({kind}): is it AWS's?") from error
 
     async def _send(self, entries: Sequence[dict[str, Any]]) -> Any:
         if isinstance(self._target, SqsQueue):
