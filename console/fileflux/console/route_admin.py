@@ -18,6 +18,7 @@ from fileflux.webhooks.admin import shown_time
 from fileflux.webhooks.filters import check_event_names
 from fileflux.webhooks.positions import range_from
 from fileflux.webhooks.routes.destination import (
+    DestinationInvalid,
     KafkaTopic,
     check_format,
     default_format,
@@ -30,6 +31,7 @@ ROUTES_MAX: Final = 200
 SAMPLES: Final = 5
 KEPT_ORDER: Final = "per key"
 LOST_ORDER: Final = "not kept: neither SQS nor SNS does, unless the name ends with .fifo"
+NO_ORDER: Final = "unknown: no route may lead there"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -176,9 +178,16 @@ class Routes:
         return route
 
 
-def _shown(route: Route) -> dict[str, Any]:
-    target = parse_target(route.destination)
+def _order(destination: str) -> str:
+    try:
+        target = parse_target(destination)
+    except DestinationInvalid:  # Another version of FileFlux allowed it.
+        return NO_ORDER
     keeps_order = isinstance(target, KafkaTopic) or target.is_fifo
+    return KEPT_ORDER if keeps_order else LOST_ORDER
+
+
+def _shown(route: Route) -> dict[str, Any]:
     return {
         "route": route.name,
         "bucket": route.bucket or "all of the owner",
@@ -188,7 +197,7 @@ def _shown(route: Route) -> dict[str, Any]:
         "events": list(route.event_names),
         "destination": route.destination,
         "format": route.format,
-        "order": KEPT_ORDER if keeps_order else LOST_ORDER,
+        "order": _order(route.destination),
         "state": route.state,
         "problem": route.problem,
         "created": shown_time(route.created_us),

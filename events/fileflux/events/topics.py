@@ -32,8 +32,10 @@ AUDIT_RECORD_BYTES_MAX: Final = 16 * MIB
 """Aborting an upload of 10,000 parts is one record that names each."""
 REPLICATION_FACTOR_MAX: Final = 3
 
-OUR_PREFIXES: Final = ("fileflux.", "fileflux-", "__")
-"""Nobody else's events go to topics with such names: ours, Faust's for placement, Kafka's own."""
+OUR_PREFIXES: Final = ("fileflux_", "fileflux-", "__")
+"""Nobody else's events go to topics with such names: ours, Faust's for placement, Kafka's own. In
+small letters, `.` as `_`: Kafka refuses a second topic whose name differs in that only.
+"""
 
 Partitioning = Literal["slots", "lanes", "one"]
 
@@ -193,7 +195,7 @@ def all_topics() -> tuple[Topic, ...]:
 
 def is_ours(name: str) -> bool:
     """Tell whether a topic's name is one that FileFlux, Faust or Kafka itself may use."""
-    return name.startswith(OUR_PREFIXES)
+    return name.lower().replace(".", "_").startswith(OUR_PREFIXES)
 
 
 def setting_problem(name: str, wanted: str, found: str | None) -> str | None:

@@ -24,6 +24,8 @@ def test_each_kind_of_destination_is_read_with_its_region() -> None:
     assert parse_target(f"{QUEUE}.fifo") == SqsQueue(f"{QUEUE}.fifo", "eu-west-1")
     old = "https://us-east-2.queue.amazonaws.com/123456789012/photos"
     assert parse_target(old) == SqsQueue(old, "us-east-2")
+    private = "https://vpce-0a1b-2c3d.sqs.ap-south-1.vpce.amazonaws.com/123456789012/photos"
+    assert parse_target(private) == SqsQueue(private, "ap-south-1")
     own = "http://127.0.0.1:4566/000000000000/photos"
     assert parse_target(own) == SqsQueue(own, "")
     assert parse_target(ARN) == SnsTopic(ARN, "eu-central-1")
@@ -35,6 +37,9 @@ def test_no_route_leads_to_a_topic_of_fileflux_or_kafka_itself() -> None:
     names = [topic.name for topic in all_topics()]
     assert "fileflux.audit" in names
     own = [*names, "fileflux.later", "fileflux-placement-__assignor-__leader", "__consumer_offsets"]
+    # Kafka lets no two topics be that differ in these signs: made first, ours could not be.
+    own += ["fileflux_audit", "_.consumer_offsets", "..consumer_offsets"]
+    own += ["FileFlux.audit"]  # One directory with ours where a disk ignores the case.
     for name in own:
         with pytest.raises(DestinationInvalid, match="never writes there"):
             parse_target(f"kafka:{name}")

@@ -23,7 +23,8 @@ _TOPIC: Final = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,249}")
 _QUEUE: Final = re.compile(r"/[A-Za-z0-9_./-]{1,200}(\.fifo)?")
 _SNS: Final = re.compile(r"arn:aws[a-z-]*:sns:([a-z0-9-]+):[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?")
 _SQS_HOST: Final = re.compile(
-    r"sqs(?:-fips)?\.([a-z0-9-]+)\.|([a-z0-9-]+)\.queue\.amazonaws\.", re.IGNORECASE
+    r"(?:vpce-[a-z0-9-]+\.)?sqs(?:-fips)?\.([a-z0-9-]+)\.|([a-z0-9-]+)\.queue\.amazonaws\.",
+    re.IGNORECASE,
 )
 _FORMATS: Final = {"kafka": (CLOUDEVENTS, STRUCTURED, S3), "aws": (S3, STRUCTURED)}
 
