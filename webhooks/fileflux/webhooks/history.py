@@ -45,8 +45,8 @@ class TopicReading:
         try:
             stream = await self._at(position)
             events = await stream.fetch(max_records=RECORDS_MAX, wait_s=wait_s)
-        except _UNREADABLE:
-            self._next = 0  # Look for the place anew.
+        except BaseException:
+            self._next = 0  # Look for the place anew, after a cancellation, too.
             raise
         if events:
             self._next = events[-1].position + 1
