@@ -30,8 +30,15 @@ async def range_from(reader: MetadataReader, start: str) -> tuple[int, int]:
     if start == NOW:
         return end, end
     if start.isascii() and start.isdigit() and len(start) <= _DIGITS_MAX:
-        return min(max(FIRST_POSITION, int(start)), end), end
+        return _numbered(int(start), end), end
     return await position_at(reader, _micros(start)), end
+
+
+def _numbered(position: int, end: int) -> int:
+    """Up to the end: a day without its hyphens would begin there, and leave out what was asked."""
+    if position > end:
+        raise PositionInvalid(f"position {position} is not numbered yet: the next one is {end}")
+    return max(FIRST_POSITION, position)
 
 
 def _micros(text: str) -> int:
