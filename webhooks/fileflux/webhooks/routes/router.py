@@ -30,6 +30,8 @@ RENEW_S: Final = 2.0
 SYNC_S: Final = 1.0
 POLL_S: Final = 0.1
 PAUSE_S: Final = 1.0
+END_S: Final = 0.5
+"""So long a route that is changed is waited for, that it may begin again at once."""
 DRAIN_S: Final = 15.0
 """A send to Kafka takes 10 s at most."""
 
@@ -64,6 +66,7 @@ class Router:
         self._d = dependencies
         self._owner = new_id(dependencies.rng)
         self._running: dict[bytes, _Running] = {}
+        self._ending: dict[bytes, asyncio.Task[None]] = {}
         self._named: set[str] = set()
         self.problem: str | None = None
         self.turned_s = dependencies.clock.monotonic_s()
@@ -105,7 +108,9 @@ class Router:
             await self._drain()
         finally:
             await self._end([reading, *(one.task for one in self._running.values())])
+            await asyncio.gather(*self._ending.values())
             self._running.clear()
+            self._ending.clear()
             self._measure_nothing()
             await history.close()
         await d.store.give_lease_back(self._owner)
@@ -140,9 +145,9 @@ class Router:
             or active[route_id].changed_us != running.route.changed_us
             or running.task.done()
         ]
-        await self._end([self._running.pop(route_id).task for route_id in ended])
+        await self._end_soon(ended)
         for route_id, route in active.items():
-            if route_id not in self._running:
+            if route_id not in self._running and route_id not in self._ending:
                 self._start(route, tools, stopping)
         self._measure(routes, tools.tail.next_position)
 
@@ -174,6 +179,15 @@ class Router:
         tasks = [one.task for one in self._running.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=DRAIN_S)
+
+    async def _end_soon(self, ended: list[bytes]) -> None:
+        """End workers, and wait for them a little: what one has open may take long to close."""
+        for route_id in ended:
+            task = self._running.pop(route_id).task
+            self._ending[route_id] = asyncio.create_task(self._end([task]))
+        if self._ending:
+            await asyncio.wait(self._ending.values(), timeout=END_S)
+        self._ending = {name: task for name, task in self._ending.items() if not task.done()}
 
     async def _end(self, tasks: "list[asyncio.Task[None]]") -> None:
         for task in tasks:
