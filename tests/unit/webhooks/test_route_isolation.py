@@ -1,4 +1,4 @@
-"""A router that fails is no reason to send no webhooks, and one route none to keep others waiting."""
+"""A router that fails is no reason to send no webhooks, nor one route to keep others waiting."""
 
 import asyncio
 import random
