@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -13,7 +13,8 @@ from fileflux.core.clock import SystemClock
 from fileflux.core.errors import BrokerUnavailable, MetadataBusy
 from fileflux.metadata.route_rows import Route
 from fileflux.webhooks.routes import worker as worker_module
-from fileflux.webhooks.routes.memory_destination import MemoryDestinations
+from fileflux.webhooks.routes.destination import Outcome, RoutedMessage
+from fileflux.webhooks.routes.memory_destination import MemoryDestination, MemoryDestinations
 from fileflux.webhooks.routes.worker import RouteTools, RouteWorker
 
 
@@ -109,3 +110,36 @@ async def test_a_problem_whose_note_was_not_answered_is_taken_back_all_the_same(
         destination.judge = lambda one: ""
         await until(lambda: store.problem == "")
         await until(lambda: len(destination.taken) == 1)
+
+
+async def test_a_dead_destination_keeps_little_in_memory_and_is_told_everything_once(
+    monkeypatch: Any,
+) -> None:
+    """Two hundred routes whose broker is away would keep half a gigabyte of messages."""
+    monkeypatch.setattr(worker_module, "BACKOFF_S", (0.01,))
+    tail, sizes, is_dead = Tail(), list[int](), True
+    tail.records = [audit_record(n, b"k%d" % (n % 7)) for n in range(1, 301)]
+    destinations = MemoryDestinations()
+
+    class Counting:
+        def __init__(self, inner: MemoryDestination) -> None:
+            self._inner = inner
+
+        async def send(self, messages: Sequence[RoutedMessage]) -> Outcome:
+            sizes.append(len(messages))
+            await asyncio.sleep(0)
+            return Outcome(tuple(messages), "dead") if is_dead else await self._inner.send(messages)
+
+    @asynccontextmanager
+    async def opened(target: Any) -> AsyncIterator[Any]:
+        async with destinations(target) as destination:
+            yield Counting(destination)
+
+    async with working(Store(), tail, opened):
+        await until(lambda: len(sizes) > 2)
+        is_dead = False
+        (destination,) = destinations.by_target.values()
+        await until(lambda: len(destination.taken) >= 300)
+    assert sizes[0] == 300
+    assert max(sizes[1:3]) == worker_module.KEPT_MESSAGES
+    assert [one.position for one in destination.taken] == [*range(1, 301)]

@@ -32,6 +32,8 @@ WAIT_S: Final = 1.0
 STORE_S: Final = 2.0
 """So often a position is stored that passed nothing for this route."""
 BACKOFF_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+KEPT_MESSAGES: Final = 20
+"""Of a destination that takes nothing; each is some 6 KB, and there may be many such routes."""
 JITTER: Final = 0.2
 BUG_PROBLEM: Final = "an error of FileFlux itself: see the log of the webhooks process"
 
@@ -93,11 +95,12 @@ class RouteWorker:
 
     async def _turn(self, destination: Destination) -> None:
         messages, end = await self._read()
-        if messages:
-            await self._deliver(destination, messages)
+        has_sent = bool(messages)
+        if has_sent:
+            end = await self._deliver(destination, messages, end)
         self.position = end
         await self._well()
-        if messages or self._tools.clock.monotonic_s() - self._stored_s >= STORE_S:
+        if has_sent or self._tools.clock.monotonic_s() - self._stored_s >= STORE_S:
             await self._store()
 
     async def _read(self) -> tuple[list[RoutedMessage], int]:
@@ -109,19 +112,35 @@ class RouteWorker:
         messages = [one for record in records if (one := routed(self._route, record))]
         return messages, records[-1].position + 1 if records else self.position
 
-    async def _deliver(self, destination: Destination, messages: Sequence[RoutedMessage]) -> None:
-        """Return when everything was acknowledged, however long that takes."""
-        left = messages
+    async def _deliver(
+        self, destination: Destination, messages: list[RoutedMessage], end: int
+    ) -> int:
+        """Return the position behind what was acknowledged, however long that takes.
+
+        Takes from `messages` what it can read again, while the destination takes nothing.
+        """
+        left, problem = await self._attempt(destination, messages)
+        if len(left) == len(messages) > KEPT_MESSAGES:
+            end = messages[KEPT_MESSAGES].position
+            del messages[KEPT_MESSAGES:]
+            left = tuple(messages)
         while left:
-            failpoint("routes.before_send")
-            outcome = await destination.send(left)
-            failpoint("routes.after_send")
-            sent = len(left) - len(outcome.left)
-            ROUTE_SENT.labels(self._route.name).inc(sent)
-            left = outcome.left
-            if left:
-                self._failures = 0 if sent else self._failures
-                await self._failed(outcome.problem)
+            await self._failed(problem)
+            left, problem = await self._attempt(destination, left)
+        return end
+
+    async def _attempt(
+        self, destination: Destination, messages: Sequence[RoutedMessage]
+    ) -> tuple[Sequence[RoutedMessage], str]:
+        """Return what was not acknowledged, and why."""
+        failpoint("routes.before_send")
+        outcome = await destination.send(messages)
+        failpoint("routes.after_send")
+        sent = len(messages) - len(outcome.left)
+        ROUTE_SENT.labels(self._route.name).inc(sent)
+        if sent:
+            self._failures = 0
+        return outcome.left, outcome.problem
 
     async def _store(self) -> None:
         """Note how far it is; look where it stands if somebody else moved it."""
