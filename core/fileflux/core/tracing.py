@@ -106,9 +106,13 @@ class Tracer(Protocol):
         """Send what is recorded, for at most so long. Blocking."""
 
 
-class _NoSpan:
-    __slots__ = ()
-    context = None
+class SilentSpan:
+    """Records nothing; the context of a trace that goes by is passed on."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, context: TraceContext | None = None) -> None:
+        self.context = context
 
     def set(self, name: str, value: Attribute) -> None:
         pass
@@ -150,7 +154,7 @@ class _NoTracer:
         pass
 
 
-NO_SPAN: Final[Span] = _NoSpan()
+NO_SPAN: Final[Span] = SilentSpan()
 NO_TRACER: Final[Tracer] = _NoTracer()
 _installed: list[Tracer] = [NO_TRACER]
 CURRENT: Final[ContextVar[TraceContext | None]] = ContextVar("trace", default=None)

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace.status import StatusCode
 
 from fileflux.core.telemetry import TRACE_SPANS, get_logger
-from fileflux.core.tracing import CURRENT, NO_SPAN, Attribute, Kind, Span, TraceContext
+from fileflux.core.tracing import CURRENT, NO_SPAN, Attribute, Kind, SilentSpan, Span, TraceContext
 from fileflux.core.tracing_session import collector_session, hide_header_values
 
 log = get_logger(__name__)
@@ -72,33 +72,6 @@ class SdkSpan:
         _RECORDED.inc()
 
 
-class _Unsampled:
-    """A trace that goes by: its context is passed on, nothing is recorded."""
-
-    __slots__ = ("context",)
-
-    def __init__(self, context: TraceContext) -> None:
-        self.context = context
-
-    def set(self, name: str, value: Attribute) -> None:
-        pass
-
-    def rename(self, name: str) -> None:
-        pass
-
-    def fail(self, problem: str) -> None:
-        pass
-
-    def __bool__(self) -> bool:
-        return False
-
-    def __enter__(self) -> "_Unsampled":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        pass
-
-
 class SdkTracer:
     """Records spans with a provider. `is_on` is always true."""
 
@@ -112,7 +85,7 @@ class SdkTracer:
         span = self._tracer.start_span(name, _as_parent(parent), _KINDS[kind])
         if span.is_recording():
             return SdkSpan(span, _context_of(span))
-        return NO_SPAN if parent is None else _Unsampled(_context_of(span))
+        return NO_SPAN if parent is None else SilentSpan(_context_of(span))
 
     def span(
         self,
