@@ -11,12 +11,40 @@ from rich.progress import Progress, ProgressColumn
 PLAIN_EVERY_S: Final = 5.0
 
 
+class NowAndThen:
+    """Lines that come seldom enough to be read."""
+
+    def __init__(self) -> None:
+        self._next_s = time.monotonic() + PLAIN_EVERY_S
+
+    def is_due(self) -> bool:
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return False
+        self._next_s = now_s + PLAIN_EVERY_S
+        return True
+
+
+class PlainProgress:
+    """A count that grows, without bars. `what` is counted."""
+
+    def __init__(self, out: Console, what: str) -> None:
+        self._out = out
+        self._what = what
+        self._lines = NowAndThen()
+
+    def show(self, done: int, total: int | None = None) -> None:
+        if self._lines.is_due():
+            of = f" of {total}" if total else ""
+            self._out.print(f"  {done}{of} {self._what}")
+
+
 class Bars:
     """The base of each command's own; used as a context. `progress`: rich's."""
 
     def __init__(self, out: Console, *columns: ProgressColumn) -> None:
         self.progress = Progress(*columns, console=out)
-        self._next_line_s = time.monotonic() + PLAIN_EVERY_S
+        self._lines = NowAndThen()
 
     def __enter__(self) -> Self:
         if self.progress.console.is_terminal:
@@ -37,7 +65,5 @@ class Bars:
 
     def say_now_and_then(self, line: Callable[[], str]) -> None:
         """Print the line where no bars are seen, if the last one was long ago."""
-        now_s = time.monotonic()
-        if not self.progress.console.is_terminal and now_s >= self._next_line_s:
-            self._next_line_s = now_s + PLAIN_EVERY_S
+        if not self.progress.console.is_terminal and self._lines.is_due():
             self.say(line())

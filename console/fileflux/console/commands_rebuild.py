@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
+from fileflux.console.bars import PlainProgress
 from fileflux.console.command_help import DEFAULT_DATA_DIR, AsJson, DataDir
 from fileflux.console.ending import end_with
-from fileflux.console.plain_progress import PlainProgress
 from fileflux.console.rebuild_progress import RebuildProgress
 from fileflux.console.wiring import (
     Metadata,

@@ -7,9 +7,9 @@ from typing import Any
 import typer
 from rich.console import Console
 
+from fileflux.console.bars import PlainProgress
 from fileflux.console.command_help import DEFAULT_DATA_DIR, EXIT_CODES, AsJson, DataDir
 from fileflux.console.ending import end_with
-from fileflux.console.plain_progress import PlainProgress
 from fileflux.console.times import time_text
 from fileflux.console.wiring import archive_of, database_surroundings, open_metadata
 from fileflux.core.clock import SystemClock
