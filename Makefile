@@ -83,12 +83,12 @@ sqlcheck: setup ## CockroachDB's own parser, for the tests of our SQL (minutes t
 	@$(RUN) tools/build_sqlcheck.py
 
 # Two at a time: those with real processes wait for them most of the time, the others compute.
-SUITES := fault-sample integration-tests other-tests client-suites rebuild-sample
+SUITES := fault-sample integration-tests other-tests client-suites rebuild-sample deploy-sample
 REBUILD_DEV := tests/integration/console/test_rebuild_dev.py
-SAMPLE := -m "not large and not soak"
+SAMPLE := -m "not large and not soak and not deploy"
 
 .PHONY: test
-test: lint clients sqlcheck ## The whole test suite, as CI runs it
+test: lint clients sqlcheck deploy-tools ## The whole test suite, as CI runs it
 	@echo "$(SUITES): two at a time, each printed when it ends" >&2
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync --keep-going $(SUITES)
 
@@ -98,10 +98,13 @@ fault-sample:
 integration-tests:
 	$(PYTEST) tests/integration $(SAMPLE) --ignore=$(REBUILD_DEV) $(ARGS)
 other-tests:
-	$(PYTEST) $(SAMPLE) --ignore=tests/fault --ignore=tests/integration --ignore=tests/clients $(ARGS)
+	$(PYTEST) $(SAMPLE) --ignore=tests/fault --ignore=tests/integration --ignore=tests/clients \
+		--ignore=tests/deploy $(ARGS)
 client-suites:
 	$(PYTEST) tests/clients $(SAMPLE) $(ARGS)
 	@$(MAKE) --no-print-directory s3-suite
+deploy-sample:
+	$(PYTEST) tests/deploy $(SAMPLE) $(ARGS)
 rebuild-sample: # It waits until the seals of the last change have expired.
 	$(PYTEST) $(REBUILD_DEV) $(ARGS)
 
@@ -143,8 +146,16 @@ test-large: setup clients ## Objects of gigabytes
 test-simulation: setup ## The simulated system (SEED=… replays a failure)
 	FILEFLUX_SIMULATION_SEED="$(SEED)" $(PYTEST) tests/simulation $(ARGS)
 
+.PHONY: deploy-tools
+deploy-tools: setup ## What checks the deployment's files (minutes the first time)
+	@$(BOOTSTRAP) deploy
+	@$(RUN) tools/deploy_tools.py helm tofu promtool
+
+.PHONY: check-deploy
+check-deploy: deploy-tools deploy-sample ## Charts, Terraform, playbooks, rules, Compose: what is fast, as CI runs it
+
 .PHONY: test-deploy
-test-deploy: setup ## Compose file, chart, playbooks, templates: lint and render
+test-deploy: deploy-tools ## The same at length, with more tools (an hour to build them the first time)
 	$(PYTEST) tests/deploy $(ARGS)
 
 .PHONY: bench
@@ -163,4 +174,4 @@ release-schemas: setup ## Keep today's schemas as released (schemas/v1); refuses
 
 .PHONY: clean
 clean: ## Remove environments and caches, keep data
-	rm -rf .venv .venv-clients .venv-go .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-clients .venv-go .venv-deploy .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

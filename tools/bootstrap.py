@@ -53,6 +53,7 @@ ENVIRONMENTS = {
     "demo-client": Environment(ROOT / ".venv-clients", ("demo",), False, 17, 110),
     "clients": Environment(ROOT / ".venv-clients", ("clients",), False, 66, 400),
     "go": Environment(ROOT / ".venv-go", ("go",), False, 75, 300),
+    "deploy": Environment(ROOT / ".venv-deploy", ("deploy",), False, 190, 900),
 }
 KAFKA = "kafka"
 KAFKA_MIB = 43

@@ -3,7 +3,7 @@
 # it. One lock serves every supported Python (--universal).
 set -eu
 cd "$(dirname "$0")/../requirements"
-for name in build runtime tracing dev demo clients go; do
+for name in build runtime tracing dev demo clients go deploy; do
     uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
         --no-header --no-emit-index-url --no-emit-find-links "$name.in" -o "$name.lock"
 done
