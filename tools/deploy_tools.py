@@ -10,9 +10,7 @@ line of go.sum: what was changed after the pin is refused.
 
 import argparse
 import fcntl
-import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +20,8 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.build_sqlcheck import CACHE_DIR, ROOT, find_go, go_environment
+from tools.build_sqlcheck import CACHE_DIR, ROOT, find_go
+from tools.go_modules import Module, ToolUnavailable, module_dir, run
 
 TOOLS_DIR: Final = CACHE_DIR / "deploy-tools"
 WRAPPERS_DIR: Final = ROOT / "tools" / "go"
@@ -31,20 +30,23 @@ WRAPPERS_DIR: Final = ROOT / "tools" / "go"
 
 @dataclass(frozen=True)
 class GoTool:
-    """A command of a Go module. `digest` is the module's line in go.sum; `cost` is said before."""
+    """A command of a Go module; `cost` is said before it is paid."""
 
-    module: str
-    version: str
-    digest: str
+    module: Module
     package: str
     cost: str
     flags: tuple[str, ...] = ()
 
+    @property
+    def version(self) -> str:
+        return self.module.version
+
 
 @dataclass(frozen=True)
 class WrappedTool:
-    """A command built by a module of ours, tools/go/NAME, whose go.sum pins all it is made of."""
+    """A command built by a module of ours, tools/go/FOLDER, whose go.sum pins what it is made of."""
 
+    folder: str
     package: str
     version: str
     cost: str
@@ -59,32 +61,67 @@ class DebianTool:
     path: str
 
 
+KUBERNETES: Final = (
+    "-X=k8s.io/component-base/version.gitVersion=v1.36.3",
+    "-X=k8s.io/component-base/version.gitMajor=1",
+    "-X=k8s.io/component-base/version.gitMinor=36",
+)
+"""An API server without a version refuses to start."""
+
 Tool = GoTool | WrappedTool | DebianTool
 
 TOOLS: Final[dict[str, Tool]] = {
     "helm": GoTool(
-        "helm.sh/helm/v3",
-        "v3.22.0",
-        "h1:n1if5iQgHYsujPAcO5oonH/KiSNUmqmUF0iGVjSF3AU=",
+        Module("helm.sh/helm/v3", "v3.22.0", "n1if5iQgHYsujPAcO5oonH/KiSNUmqmUF0iGVjSF3AU="),
         "./cmd/helm",
         "about 1 minute",
         ("-X=helm.sh/helm/v3/internal/version.version=v3.22.0",),
     ),
     "tofu": GoTool(
-        "github.com/opentofu/opentofu",
-        "v1.12.6",
-        "h1:0VT4P8pMmGcCUnQ9JDrJ+Qg2d35Vzm4FFd/9+H7oF98=",
+        Module(
+            "github.com/opentofu/opentofu",
+            "v1.12.6",
+            "0VT4P8pMmGcCUnQ9JDrJ+Qg2d35Vzm4FFd/9+H7oF98=",
+        ),
         "./cmd/tofu",
         "about 3 minutes",
         ("-X=github.com/opentofu/opentofu/version.dev=no",),
     ),
+    # 5.6.0 and etcd 3.6 are the newest that Go 1.26.8 builds.
+    "compose": GoTool(
+        Module(
+            "github.com/docker/compose/v5",
+            "v5.6.0",
+            "WCDEV0D1CtZLyPdklHdEjFBnCStosBYkfsD3tvM/ITU=",
+        ),
+        "./cmd",
+        "about 3 minutes",
+        ("-X=github.com/docker/compose/v5/internal.Version=v5.6.0",),
+    ),
+    "etcd": GoTool(
+        Module(
+            "go.etcd.io/etcd/server/v3", "v3.6.10", "MfnewdUHfYUr7ytYKuYQb2WWxTstGj70Vx7nM8e2rVs="
+        ),
+        ".",
+        "about 1 minute",
+    ),
+    "kube-apiserver": WrappedTool(
+        "kubernetes", "./kube-apiserver", "v1.36.3", "about 5 minutes", KUBERNETES
+    ),
+    "kubectl": WrappedTool("kubernetes", "./kubectl", "v1.36.3", "about 1 minute", KUBERNETES),
+    # The newest that the Go proxy gives.
+    "packer": GoTool(
+        Module(
+            "github.com/hashicorp/packer",
+            "v1.11.2",
+            "yiJm1DHCHuSySZW8jfjTGzNkWBsBgJ+vnAcGMHZ4PXI=",
+        ),
+        ".",
+        "about 2 minutes",
+    ),
     "prometheus": DebianTool("prometheus", "usr/bin/prometheus"),
     "promtool": DebianTool("prometheus", "usr/bin/promtool"),
 }
-
-
-class ToolUnavailable(Exception):
-    """A tool cannot be had; the text says what was tried."""
 
 
 def main() -> None:
@@ -139,31 +176,28 @@ def _make(name: str, tool: Tool, binary: Path) -> None:
     match tool:
         case GoTool():
             _say(f"building {name} {tool.version}, {tool.cost}")
-            _build(_source_of(tool), tool, binary)
+            _build(module_dir(tool.module), tool, binary)
         case WrappedTool():
             _say(f"building {name} {tool.version}, {tool.cost}")
-            _build(WRAPPERS_DIR / name, tool, binary)
+            _build(WRAPPERS_DIR / tool.folder, tool, binary)
         case DebianTool():
             _say(f"unpacking Debian's {tool.package}")
             _unpack(tool)
 
 
-def _source_of(tool: GoTool) -> Path:
-    """Download the module into Go's cache; go.mod of the module itself pins the rest."""
-    wanted = f"{tool.module}@{tool.version}"
-    answer = json.loads(_run([_go(), "mod", "download", "-json", wanted], may_fail=True) or "{}")
-    if "Dir" not in answer:
-        raise ToolUnavailable(f"{wanted}: {answer.get('Error', 'no answer')}")
-    if answer["Sum"] != tool.digest:
-        raise ToolUnavailable(f"{wanted} is {answer['Sum']}, but {tool.digest} is pinned")
-    return Path(answer["Dir"])
-
-
 def _build(source: Path, tool: GoTool | WrappedTool, binary: Path) -> None:
     draft = binary.with_suffix(".draft")
     flags = " ".join(("-s", "-w", *tool.flags))
-    command = [_go(), "build", "-trimpath", f"-ldflags={flags}", "-o", str(draft), tool.package]
-    _run(command, directory=source)
+    command = [
+        str(find_go()),
+        "build",
+        "-trimpath",
+        f"-ldflags={flags}",
+        "-o",
+        str(draft),
+        tool.package,
+    ]
+    run(command, directory=source)
     draft.replace(binary)
 
 
@@ -175,30 +209,16 @@ def _unpack(tool: DebianTool) -> None:
             f"{tool.package} comes from Debian's packages, and apt-get is missing"
         )
     folder = TOOLS_DIR / f"debian-{tool.package}"
-    _run([apt, "download", "-qq", tool.package], directory=folder)
+    run([apt, "download", "-qq", tool.package], directory=folder)
     for archive in folder.glob(f"{tool.package}_*.deb"):
-        _run(["dpkg-deb", "--extract", str(archive), str(folder)])
+        run(["dpkg-deb", "--extract", str(archive), str(folder)])
         archive.unlink()
-
-
-def _run(command: list[str], *, directory: Path | None = None, may_fail: bool = False) -> str:
-    done = subprocess.run(  # noqa: S603  # Go, apt-get, dpkg-deb.
-        command, cwd=directory, env=go_environment(), capture_output=True, text=True, check=False
-    )
-    if done.returncode and not may_fail:
-        tail = "\n".join(done.stderr.splitlines()[-15:])
-        raise ToolUnavailable(f"{' '.join(command)} ended with {done.returncode}:\n{tail}")
-    return done.stdout
-
-
-def _go() -> str:
-    return str(find_go())
 
 
 def _described(tool: Tool) -> str:
     match tool:
         case GoTool():
-            return f"{tool.module} {tool.version} ({tool.cost})"
+            return f"{tool.module.path} {tool.version} ({tool.cost})"
         case WrappedTool():
             return f"{tool.package} {tool.version} ({tool.cost})"
         case DebianTool():
