@@ -44,7 +44,7 @@ class GoTool:
 
 @dataclass(frozen=True)
 class WrappedTool:
-    """A command built by a module of ours, tools/go/FOLDER, whose go.sum pins what it is made of."""
+    """A command built by a module of ours, tools/go/FOLDER: its go.sum pins all of it."""
 
     folder: str
     package: str

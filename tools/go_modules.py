@@ -10,7 +10,7 @@ from tools.build_sqlcheck import find_go, go_environment
 
 @dataclass(frozen=True)
 class Module:
-    """`digest` is what stands behind `h1:` in a go.sum: what was changed after the pin is refused."""
+    """`digest` is what stands behind `h1:` in a go.sum: what differs is refused."""
 
     path: str
     version: str
