@@ -98,13 +98,7 @@ TOOLS: Final[dict[str, Tool]] = {
         "about 3 minutes",
         ("-X=github.com/docker/compose/v5/internal.Version=v5.6.0",),
     ),
-    "etcd": GoTool(
-        Module(
-            "go.etcd.io/etcd/server/v3", "v3.6.10", "MfnewdUHfYUr7ytYKuYQb2WWxTstGj70Vx7nM8e2rVs="
-        ),
-        ".",
-        "about 1 minute",
-    ),
+    "etcd": WrappedTool("etcd", ".", "v3.6.10", "about 1 minute"),
     "kube-apiserver": WrappedTool(
         "kubernetes", "./kube-apiserver", "v1.36.3", "about 5 minutes", KUBERNETES
     ),
