@@ -10,6 +10,7 @@ line of go.sum: what was changed after the pin is refused.
 
 import argparse
 import fcntl
+import hashlib
 import shutil
 import sys
 from collections.abc import Iterator
@@ -113,6 +114,7 @@ TOOLS: Final[dict[str, Tool]] = {
         ".",
         "about 2 minutes",
     ),
+    "schema-provider": WrappedTool("schema-provider", ".", "v1", "half a minute"),
     "prometheus": DebianTool("prometheus", "usr/bin/prometheus"),
     "promtool": DebianTool("prometheus", "usr/bin/promtool"),
 }
@@ -152,10 +154,19 @@ def path_of(name: str) -> Path:
 
 def _binary(name: str, tool: Tool) -> Path:
     match tool:
-        case GoTool() | WrappedTool():
+        case GoTool():
             return TOOLS_DIR / f"{name}-{tool.version}" / name
+        case WrappedTool():
+            return TOOLS_DIR / f"{name}-{tool.version}-{_digest(tool)}" / name
         case DebianTool():
             return TOOLS_DIR / f"debian-{tool.package}" / tool.path
+
+
+def _digest(tool: WrappedTool) -> str:
+    """A source of ours that changed is built again."""
+    paths = sorted((WRAPPERS_DIR / tool.folder).rglob("*"))
+    text = b"".join(path.read_bytes() for path in paths if path.suffix in (".go", ".mod", ".sum"))
+    return hashlib.sha256(text).hexdigest()[:8]
 
 
 @contextmanager
