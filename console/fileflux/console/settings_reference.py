@@ -33,6 +33,10 @@ problem when something is wrong or missing. Secrets have no defaults. A settings
 changes while the process lives: to change a setting, restart the service. `fileflux dev` sets all
 of this for the processes it starts and passes on what the person's environment has of `FILEFLUX_*`,
 `KAFKA_*` and `OTEL_*`.
+
+Any setting of the tables below may come out of a file: `DATABASE_URL_FILE=/run/secrets/database`
+stands for `DATABASE_URL` with what that file holds, without its last line end. Giving both is an
+error. That is how secrets reach a container without standing in its environment.
 """
 
 SHARED: Final[Sequence[tuple[str, type[CommonSettings]]]] = (

@@ -1,15 +1,18 @@
 """The environment becomes a frozen settings object, and every problem is reported at once.
 
-A service derives its own class from `CommonSettings` and calls `load_settings` in `__main__`.
+A service derives its own class from `CommonSettings` and calls `load_settings` in `__main__`. Any
+setting NAME may stand in a file that NAME_FILE names.
 Secrets have no defaults: a service without them does not start.
 """
 
+from collections.abc import Mapping
 from typing import Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fileflux.core.errors import Invalid
+from fileflux.core.setting_files import values_from_files
 
 
 class SettingsInvalid(Invalid):
@@ -74,16 +77,17 @@ Settings = TypeVar("Settings", bound=CommonSettings)
 
 def load_settings(cls: type[Settings]) -> Settings:
     """Read the environment; raise SettingsInvalid that lists every problem at once."""
+    values, problems = values_from_files(cls)
     try:
-        return cls()
+        made = cls(**values)  # type: ignore[arg-type]  # By alias, as in the environment.
     except ValidationError as error:
-        lines = [_explain(problem) for problem in error.errors(include_input=False)]
-        raise SettingsInvalid("These settings are wrong:\n  " + "\n  ".join(lines)) from None
+        for problem in error.errors(include_input=False):
+            name = ".".join(str(part) for part in problem["loc"])
+            problems.setdefault(name, _explain(name, problem))
+    if problems:
+        raise SettingsInvalid("These settings are wrong:\n  " + "\n  ".join(problems.values()))
+    return made
 
 
-def _explain(problem: object) -> str:
-    assert isinstance(problem, dict)
-    name = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "missing":
-        return f"{name} is not set"
-    return f"{name}: {problem['msg']}"
+def _explain(name: str, problem: Mapping[str, object]) -> str:
+    return f"{name} is not set" if problem["type"] == "missing" else f"{name}: {problem['msg']}"

@@ -47,8 +47,11 @@ class AsyncUploads:
         direct: DirectWriter,
         states: AsyncStates,
         redriver: Redriver,
+        outlives_us: bool = True,
     ) -> None:
+        """`outlives_us`: whether staging is still there after this host or pod is gone."""
         self._engine = engine
+        self._outlives_us = outlives_us
         self._staging = staging
         self._direct = direct
         self._states = states
@@ -58,7 +61,7 @@ class AsyncUploads:
     @property
     def is_available(self) -> bool:
         """Whether this ingest may promise anything before the nodes have it."""
-        return self._staging.is_durable
+        return self._outlives_us and self._staging.is_durable
 
     async def accept(self, body: Body, *, intent: UploadIntent, finish: Finish) -> Outcome:
         """Return the acceptance (or its refusal, or the outcome of an empty body).

@@ -54,6 +54,8 @@ class IngestSettings(ClusterSettings, DatabaseSettings, ClassSettings):
     """One directory per host, shared by its workers."""
     staging_bytes: int = Field(2048 * MIB, alias="FILEFLUX_INGEST_STAGING_BYTES", ge=64 * MIB)
     """Staged bytes on this host at most; above a worker's share uploads get SlowDown."""
+    staging_durable: bool = Field(True, alias="FILEFLUX_INGEST_STAGING_DURABLE")
+    """Whether staging outlives this host or pod. `false`: `Prefer: respond-async` is ignored."""
     staging_s3_bucket: str = Field("", alias="FILEFLUX_INGEST_STAGING_S3_BUCKET")
     """The staging bucket."""
     staging_s3_endpoint: str = Field("", alias="FILEFLUX_INGEST_STAGING_S3_ENDPOINT")
@@ -61,6 +63,10 @@ class IngestSettings(ClusterSettings, DatabaseSettings, ClassSettings):
     staging_s3_region: str = Field("us-east-1", alias="FILEFLUX_INGEST_STAGING_S3_REGION")
     """Its region."""
 
+    drain_s: float = Field(0.0, alias="FILEFLUX_INGEST_DRAIN_S", ge=0, le=3600)
+    """Asked to stop, it serves on for so long and is not ready: balancers look elsewhere first."""
+    stop_timeout_s: int = Field(30, alias="FILEFLUX_INGEST_STOP_TIMEOUT_S", ge=1, le=86400)
+    """After that, requests in flight have so long to end."""
     head_timeout_s: float = Field(15.0, alias="FILEFLUX_INGEST_HEAD_TIMEOUT_S", gt=0)
     """A connection that has not sent its request's head after this long is closed."""
     requests_max: int = Field(1024, alias="FILEFLUX_INGEST_REQUESTS_MAX", ge=1)

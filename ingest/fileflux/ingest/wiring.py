@@ -101,6 +101,7 @@ async def run_worker(settings: IngestSettings, stopping: asyncio.Event, *, share
             direct=parts.store.direct,
             states=parts.store.reader,
             redriver=redriver,
+            outlives_us=settings.staging_durable,
         )
         stack.push_async_callback(uploads.close)
         heir = Heir(parts.staging.host, parts.store.reader, redriver, clock=SystemClock())
@@ -234,7 +235,7 @@ async def _serve(
     canary = Canary(deps, worker=str(deps.rng.getrandbits(32)))
     watching = asyncio.create_task(_run_canary(canary, view), name="canary")
     stack.callback(watching.cancel)
-    ops = _ops_server(settings, deps, canary, tasks=(heir, watching))
+    ops = _ops_server(settings, deps, canary, stopping, tasks=(heir, watching))
     await ops.start()
     stack.push_async_callback(ops.stop)
     await view.wait_ready(timeout_s=MAP_WAIT_S)
@@ -242,6 +243,8 @@ async def _serve(
     announce(settings.ready_file, {"s3": server.port, "ops": ops.port})
     log.info("serving", port=server.port, ops_port=ops.port)
     await stopping.wait()
+    log.info("stopping: no longer ready", serves_on_s=settings.drain_s)
+    await asyncio.sleep(settings.drain_s)
     log.info("stopping: no new requests, what is in flight settles")
     deps.events.close()
     await server.stop()
@@ -253,6 +256,7 @@ def _s3_config(settings: IngestSettings, deps: Dependencies) -> uvicorn.Config:
     return http_config(
         S3App(deps, host_id=host_id),
         http=with_head_deadline(settings.head_timeout_s),
+        timeout_graceful_shutdown=settings.stop_timeout_s,
         host=settings.host,
         ssl_certfile=settings.tls_cert or None,
         ssl_keyfile=settings.tls_key or None,
@@ -268,6 +272,7 @@ def _ops_server(
     settings: IngestSettings,
     deps: Dependencies,
     canary: Canary,
+    stopping: asyncio.Event,
     *,
     tasks: Sequence[asyncio.Task[None]],
 ) -> OpsServer:
@@ -276,7 +281,7 @@ def _ops_server(
         return deps.engine.problem() or (f"{', '.join(ended)} ended" if ended else None)
 
     async def ready() -> str | None:
-        return deps.engine.problem() or _first_canary(canary)
+        return readiness(stopping, deps.engine.problem() or _first_canary(canary))
 
     async def pipeline() -> str | None:
         return canary.problem
@@ -284,6 +289,11 @@ def _ops_server(
     port = settings.metrics_port or settings.ops_port
     checks = {"live": live, "ready": ready, "pipeline": pipeline}
     return OpsServer(settings.ops_host, port, checks)
+
+
+def readiness(stopping: asyncio.Event, problem: str | None) -> str | None:
+    """Whoever is asked to stop takes no new work, however well it is."""
+    return "stopping" if stopping.is_set() else problem
 
 
 def _first_canary(canary: Canary) -> str | None:

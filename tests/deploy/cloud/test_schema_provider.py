@@ -36,9 +36,9 @@ def _tofu(folder: Path, *words: str) -> str:
     ("text", "summary"),
     [
         ('resource "aws_kms_key" "k" { enable_key_rotation = true }', None),
-        ('resource "aws_kms_key" "k" { enable_key_rotashun = true }', "Unsupported argument"),
+        ('resource "aws_kms_key" "k" { enable_key_rotating = true }', "Unsupported argument"),
         ('resource "aws_kms_key" "k" { multi_region = "maybe" }', "Incorrect attribute value type"),
-        ('resource "aws_kms_kee" "k" {}', "Invalid resource type"),
+        ('resource "aws_kms_keys" "k" {}', "Invalid resource type"),
         ('resource "aws_kms_alias" "k" {}', "Missing required argument"),
         ('resource "aws_subnet" "s" { timeouts = {} }', "Unsupported argument"),
         ('resource "aws_kms_key" "k" { arn = "a" }', "Read-only attribute"),

@@ -54,8 +54,8 @@ def _is_established(definition: dict[str, Any]) -> bool:
 
 def test_the_server_refuses_an_unknown_field(server: ApiServer) -> None:
     wrong = deepcopy(CERTIFICATE)
-    wrong["spec"]["sekretName"] = "a"
-    with pytest.raises(Refused, match="sekretName"):
+    wrong["spec"]["secretNames"] = "a"
+    with pytest.raises(Refused, match="secretNames"):
         server.apply(wrong, NAMESPACE)
 
 

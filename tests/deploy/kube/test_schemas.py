@@ -57,8 +57,8 @@ def test_good_manifests_have_no_problem() -> None:
 @pytest.mark.parametrize("manifest", [DEPLOYMENT, CERTIFICATE, POOL], ids=lambda one: one["kind"])
 def test_a_misspelt_field_is_found(manifest: dict[str, Any]) -> None:
     wrong = deepcopy(manifest)
-    wrong["spec"]["selektor"] = {}
-    assert any("selektor" in problem for problem in problems(wrong))
+    wrong["spec"]["selectors"] = {}
+    assert any("selectors" in problem for problem in problems(wrong))
 
 
 def test_a_misspelt_field_deep_inside_is_found() -> None:
@@ -80,7 +80,7 @@ def test_a_missing_field_is_found() -> None:
 
 
 def test_a_kind_that_nobody_defines_is_found() -> None:
-    assert problems({"apiVersion": "apps/v1", "kind": "Deploiment"}) != []
+    assert problems({"apiVersion": "apps/v1", "kind": "Deploy"}) != []
     assert problems({"apiVersion": "nobody.io/v1", "kind": "Thing"}) != []
     assert problems({}) != []
 

@@ -202,6 +202,22 @@ async def test_a_full_staging_is_said_before_anything_is_promised() -> None:
         assert world.pipeline.direct == []
 
 
+async def test_staging_that_goes_with_its_pod_promises_nothing() -> None:
+    """An emptyDir survives a power cut, and is gone with the pod."""
+    async with open_world() as world:
+        uploads = AsyncUploads(
+            world.engine,
+            staging=world.staging,
+            direct=world.pipeline,
+            states=world.pipeline,
+            redriver=redriver_of(world),
+            outlives_us=False,
+        )
+        assert world.staging.is_durable
+        assert not uploads.is_available
+        await uploads.close()
+
+
 async def test_an_unknown_upload_has_no_state() -> None:
     async with open_world() as world, uploads_of(world) as uploads:
         with pytest.raises(NotFound):
