@@ -84,6 +84,9 @@ def demo(
         int, typer.Option(help="Stop adding files from the source at this many MiB.", min=1)
     ] = 400,
     files_max: Annotated[int, typer.Option(help="Stop adding files at this many.", min=1)] = 2500,
+    endpoint: Annotated[
+        str, typer.Option(help="A FileFlux that runs already: nothing is started then.")
+    ] = "",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON line; the rest to stderr.")
     ] = False,
@@ -93,13 +96,30 @@ def demo(
     The last line says: demo: N files, B bytes, 0 differences, S seconds. Any difference ends it
     with 1.
 
-    Example: fileflux demo --source /usr/share/doc --size-mib-max 50
-    """
-    from fileflux.console.demo import DemoLimits, run_demo
+    With --endpoint it speaks to a running system as root, whose keys FILEFLUX_ROOT_ACCESS_KEY and
+    FILEFLUX_ROOT_SECRET_KEY give (or the files that FILEFLUX_ROOT_…_KEY_FILE name).
 
-    options = cluster_options(data_dir=data_dir, cache_dir=cache_dir, port=0)
-    python = client_python or Path(sys.executable)
+    Example: fileflux demo --source /usr/share/doc --size-mib-max 50
+
+    Example: fileflux demo --endpoint http://127.0.0.1:9000 --size-mib-max 20
+    """
+    from fileflux.console.demo import run_demo
+    from fileflux.console.demo_remote import run_remote_demo
+    from fileflux.console.demo_result import DemoLimits
+    from fileflux.core.settings import SettingsInvalid
+
     limits = DemoLimits(bytes_max=size_mib_max << 20, files_max=files_max)
+    python = client_python or Path(sys.executable)
+    if endpoint:
+        try:
+            code = run_remote_demo(
+                endpoint, source=source, client_python=python, limits=limits, as_json=as_json
+            )
+        except SettingsInvalid as error:
+            typer.echo(error, err=True)
+            raise typer.Exit(2) from None
+        raise typer.Exit(code)
+    options = cluster_options(data_dir=data_dir, cache_dir=cache_dir, port=0)
     raise typer.Exit(
         run_demo(options, source=source, client_python=python, limits=limits, as_json=as_json)
     )
