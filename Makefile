@@ -15,6 +15,7 @@ RUN := .venv/bin/python
 BOOTSTRAP := $(PYTHON) tools/bootstrap.py
 PYTEST := $(RUN) -m pytest
 ARGS ?=
+COMPOSE ?=
 SEED ?=
 ROUNDS ?= 3
 
@@ -36,13 +37,15 @@ dev: ## Run the whole system in the foreground (ARGS="--port 0 --json")
 	@.venv/bin/fileflux dev $(ARGS)
 
 .PHONY: up
-up: ## Run the compose file; secrets are made once, in .env
+up: ## Run the compose file; secrets are made once, in secrets/ (COMPOSE="-f … -f …")
 	@$(PYTHON) tools/make_secrets.py
-	docker compose up --build --detach --wait
+	docker compose $(COMPOSE) up --build --detach
+	docker compose $(COMPOSE) wait demo
+	docker compose $(COMPOSE) logs --no-log-prefix --tail 1 demo
 
 .PHONY: down
 down: ## Stop the compose file; data stays
-	docker compose down
+	docker compose $(COMPOSE) down
 
 ## Develop
 
@@ -155,7 +158,7 @@ deploy-tools: setup ## What checks the deployment's files (minutes the first tim
 check-deploy: deploy-tools deploy-sample ## Charts, Terraform, playbooks, rules, Compose: what is fast, as CI runs it
 
 .PHONY: test-deploy
-test-deploy: deploy-tools ## The same at length, with more tools (an hour to build them the first time)
+test-deploy: deploy-tools clients ## The same at length, with more tools (an hour to build them the first time)
 	$(PYTEST) tests/deploy $(ARGS)
 
 .PHONY: bench

@@ -1,41 +1,56 @@
-"""Make `.env` with random secrets for docker-compose.yml, once; an existing file is left alone.
+"""Make `secrets/`, a file for each secret that docker-compose.yml mounts; existing ones stay.
 
-Only its owner may read it. Whoever loses FILEFLUX_MASTER_KEY loses every user's secret key: back
-the file up (docs/how-to/back-up.md).
+The folder is its owner's alone. The files in it are readable, because Compose mounts each as it is
+into containers whose user is not the owner. Whoever loses `master-key` loses every user's secret
+key: back the folder up (docs/how-to/back-up.md).
 """
 
-import os
 import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-ENV_FILE: Final = Path(__file__).parents[1] / ".env"
+FOLDER: Final = Path(__file__).parents[1] / "secrets"
+CA: Final = "sslmode=verify-full&sslrootcert=/run/db-ca/ca.crt"
+RANDOM: Final[dict[str, Callable[[], str]]] = {
+    # Hexadecimal: it needs quoting nowhere, neither in a URL nor in SQL.
+    "database-password": lambda: secrets.token_hex(24),
+    "cluster-secret": lambda: secrets.token_hex(32),
+    "master-key": lambda: secrets.token_hex(32),
+    "root-access-key": lambda: "FFROOT" + secrets.token_hex(7).upper(),
+    "root-secret-key": lambda: secrets.token_urlsafe(30),
+    "grafana-password": lambda: secrets.token_urlsafe(18),
+}
+DERIVED: Final[dict[str, Callable[[str], str]]] = {
+    "database-url": lambda password: (
+        f"postgresql://fileflux:{password}@db-1:26257,db-2:26257,db-3:26257/fileflux?{CA}"
+    ),
+    "postgres-url": lambda password: f"postgresql://fileflux:{password}@postgres:5432/fileflux",
+}
 
 
-def fresh_secrets() -> dict[str, str]:
-    """Return every secret that the compose file asks for; none needs quoting in a URL."""
-    return {
-        "POSTGRES_PASSWORD": secrets.token_hex(24),
-        "FILEFLUX_CLUSTER_SECRET": secrets.token_hex(32),
-        "FILEFLUX_MASTER_KEY": secrets.token_hex(32),
-        "FILEFLUX_ROOT_ACCESS_KEY": "FFROOT" + secrets.token_hex(7).upper(),
-        "FILEFLUX_ROOT_SECRET_KEY": secrets.token_urlsafe(30),
-    }
+def make(folder: Path) -> list[str]:
+    """Write what is missing; return the names of what was made."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    made = [name for name, draw in RANDOM.items() if _write(folder / name, draw())]
+    password = (folder / "database-password").read_text()
+    return made + [name for name, tell in DERIVED.items() if _write(folder / name, tell(password))]
 
 
-def make(path: Path) -> bool:
-    """Write the file unless there is one; return whether it was made."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+def _write(path: Path, value: str) -> bool:
+    if path.exists():
         return False
-    with os.fdopen(descriptor, "w") as file:
-        file.writelines(f"{name}={value}\n" for name, value in fresh_secrets().items())
+    # A run that was broken off leaves no half secret.
+    draft = path.with_suffix(".draft")
+    draft.write_text(value)
+    draft.chmod(0o444)
+    draft.rename(path)
     return True
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ENV_FILE
-    if make(target):
-        print(f"made {target} with random secrets; keep it, and keep it private")
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    if made := make(target):
+        print(f"made in {target}: {', '.join(made)}; keep them, and keep them private")
