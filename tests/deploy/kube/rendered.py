@@ -10,6 +10,8 @@ from tools.deploy_tools import path_of
 
 ROOT: Final = Path(__file__).parents[3]
 CHARTS: Final = sorted(path.parent for path in (ROOT / "helm").glob("*/Chart.yaml"))
+KUBERNETES: Final = "1.36.0"
+"""Helm's own default is 1.20, which no chart of ours takes."""
 Manifest = dict[str, Any]
 
 
@@ -23,7 +25,8 @@ def rendered(chart: str, values: str = "values.yaml", *options: str) -> tuple[Ma
     """Return what `helm template` sends. Raises CalledProcessError, with Helm's words in stderr."""
     folder = ROOT / "helm" / chart
     command = [str(path_of("helm")), "template", chart, str(folder), "--namespace", "fileflux"]
-    command += ["--values", str(folder / values), "--include-crds", *options]
+    command += ["--kube-version", KUBERNETES, "--include-crds"]
+    command += ["--values", str(folder / values), *options]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return tuple(filter(None, yaml.load_all(text, Loader=yaml.CSafeLoader)))
 
