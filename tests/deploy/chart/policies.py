@@ -200,9 +200,7 @@ def mounts_exist(found: Found) -> list[str]:
     for manifest in found:
         for template in pods_of(manifest):
             spec = template["spec"]
-            claims = manifest.get("spec", {}).get("volumeClaimTemplates", ())
             named = {one["name"] for one in spec.get("volumes", ())}
-            named |= {one["metadata"]["name"] for one in claims}
             mounted = {
                 mount["name"]
                 for container in (*spec.get("initContainers", ()), *spec["containers"])

@@ -32,13 +32,19 @@ def rendered(chart: str, values: str = "values.yaml", *options: str) -> tuple[Ma
 
 
 def pods_of(manifest: Manifest) -> list[Manifest]:
-    """Return the pod templates in a workload: none, or one."""
+    """Return the pod templates in a workload, with the claims that a StatefulSet makes for it."""
     spec = manifest.get("spec") or {}
     if manifest["kind"] == "Pod":
         return [manifest]
     if manifest["kind"] == "CronJob":
         return [spec["jobTemplate"]["spec"]["template"]]
-    return [spec["template"]] if _is_workload(manifest) else []
+    if not _is_workload(manifest):
+        return []
+    claims = [one["metadata"]["name"] for one in spec.get("volumeClaimTemplates", ())]
+    made = [{"name": one, "persistentVolumeClaim": {"claimName": one}} for one in claims]
+    template = spec["template"]
+    volumes = [*template["spec"].get("volumes", ()), *made]
+    return [{**template, "spec": {**template["spec"], "volumes": volumes}}]
 
 
 def _is_workload(manifest: Manifest) -> bool:
