@@ -14,7 +14,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $ports := list 9100 }}
 {{- if eq .component "storage-node" }}{{ $ports = append $ports 9134 }}{{ end }}
 {{- if eq .component "ingest" }}
-{{- range until (int .root.Values.mesh.ingestWorkersMax) }}{{ $ports = append $ports (add 9101 .) }}{{ end }}
+{{- range untilStep 1 (int .root.Values.ingest.workers) 1 }}{{ $ports = append $ports (add 9100 .) }}{{ end }}
 {{- end }}
 {{- join "," $ports }}
 {{- end }}
@@ -25,7 +25,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - destination:
     host: {{ $.Release.Name }}-ingest
     subset: {{ $track }}
-    port: { number: 9000 }
+    port: { number: {{ $.Values.ingest.service.port }} }
   weight: {{ index $.Values.mesh.weights $track }}
 {{- end }}
 {{- end }}
