@@ -4,8 +4,9 @@
     python tools/update_image_digest.py prod --file digests.json --candidate
 
 Names are the Dockerfile's targets; one that several components run (metadata) is written for each
-of them. Comments and order of argocd/environments/ENV/images.yaml stay. `--candidate` writes ingest's
-digest to its candidate track alone, for a roll-out by weights. Run twice it changes nothing.
+of them. Comments and order of argocd/environments/ENV/images.yaml stay. `--candidate` writes
+ingest's digest to its candidate track alone, for a roll-out by weights. Run twice it changes
+nothing.
 
 Exit codes: 0 written, or nothing to write; 2 usage, an unknown target, or no digest.
 """

@@ -12,14 +12,7 @@ from typing import Any, Final
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
-from confluent_kafka.admin import (
-    AclBinding,
-    AclOperation,
-    AclPermissionType,
-    AdminClient,
-    ResourcePatternType,
-    ResourceType,
-)
+from confluent_kafka import admin as confluent_admin
 from pydantic import SecretStr
 from tests.deploy.delivery.test_kafka_chart import ACLS, of_kind
 
@@ -40,6 +33,8 @@ from fileflux.placement.settings import PlacementSettings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.deploy]
 PASSWORD: Final = "of-one-test"
+ADMIN: Final[Any] = confluent_admin
+"""Its module exports by name what mypy does not see."""
 LISTENERS: Final = """
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller},SASL_PLAINTEXT://{host}:{secure}
 advertised.listeners=PLAINTEXT://{host}:{port},SASL_PLAINTEXT://{host}:{secure}
@@ -90,27 +85,30 @@ def server(server_dir: Path, cache_dir: Path) -> Iterator[GuardedKafka]:
         made.start()
     except KafkaJarsUnavailable as problem:
         pytest.skip(f"no Kafka: {problem}; `make setup` with a network")
-    admin = AdminClient({"bootstrap.servers": made.bootstrap_servers})
+    admin = ADMIN.AdminClient({"bootstrap.servers": made.bootstrap_servers})
     for done in admin.create_acls([one for user in users() for one in bindings(user)]).values():
         done.result(timeout=30)
     yield made
     made.stop()
 
 
-def bindings(user: dict[str, Any]) -> Iterator[AclBinding]:
+def bindings(user: dict[str, Any]) -> Iterator[Any]:
     """Yield Kafka's rules for a KafkaUser."""
-    patterns = {"prefix": ResourcePatternType.PREFIXED, "literal": ResourcePatternType.LITERAL}
+    patterns = {
+        "prefix": ADMIN.ResourcePatternType.PREFIXED,
+        "literal": ADMIN.ResourcePatternType.LITERAL,
+    }
     for rule in user["spec"]["authorization"]["acls"]:
         resource = rule["resource"]
         for operation in rule["operations"]:
-            yield AclBinding(
-                ResourceType[resource["type"].upper()],
+            yield ADMIN.AclBinding(
+                ADMIN.ResourceType[resource["type"].upper()],
                 resource["name"],
                 patterns[resource["patternType"]],
                 f"User:{user['metadata']['name']}",
                 "*",
-                AclOperation[_kafkas_name(operation)],
-                AclPermissionType.ALLOW,
+                ADMIN.AclOperation[_kafkas_name(operation)],
+                ADMIN.AclPermissionType.ALLOW,
             )
 
 

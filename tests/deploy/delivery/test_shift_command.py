@@ -20,7 +20,7 @@ QUICK: Final = ("--step-seconds=0.01", "--interval-seconds=0.01", "--patience-se
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    made = {"object": virtual_service(), "pods": [POD]}
+    made: dict[str, Any] = {"object": virtual_service(), "pods": [POD]}
     made["object"]["metadata"]["resourceVersion"] = "1"
     path = tmp_path / "state.json"
     path.write_text(json.dumps(made))

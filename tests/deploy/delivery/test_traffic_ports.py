@@ -73,7 +73,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[str], 
     """Return (kubectl's command, how somebody else changes the VirtualService)."""
     if request.param == "real":
         return _real(request.getfixturevalue("server"), tmp_path)
-    state = {"object": virtual_service(), "pods": [POD, {**POD, "status": {}}]}
+    state: dict[str, Any] = {"object": virtual_service(), "pods": [POD, {**POD, "status": {}}]}
     state["object"]["metadata"]["resourceVersion"] = "1"
     path = tmp_path / "state.json"
     path.write_text(json.dumps(state))
