@@ -18,6 +18,7 @@ CODE: Final = re.compile(r"```\w*\n(.*?)```|`([^`\n]+)`", re.DOTALL)
 COMMAND: Final = re.compile(
     r"(?:^|\.venv/bin/|[\s(])fileflux ((?:[a-z]+(?:-[a-z]+)? ?)+)((?:[^\n`#|]*))", re.M
 )
+OTHERS_COMMAND: Final = re.compile(r"^[^\n]*\b(?:kubectl|helm)\b(?!.* -- )(?:.*\\\n)*.*$", re.M)
 OPTION: Final = re.compile(r"(?<!\S)(--[a-z-]+)")
 HOLDERS: Final = {
     *("admin", "archive", "audit", "user", "key", "bucket", "node", "webhook", "destination"),
@@ -99,6 +100,7 @@ def test_every_metric_and_variable_that_a_page_names_exists() -> None:
     """A runbook that sends people to a metric which is not there costs them the night."""
     known = (ROOT / "docs/reference/metrics.md").read_text()
     known += (ROOT / "docs/reference/settings.md").read_text()
+    known += "".join(f"`{name}`" for name in _names_of_deployments())
     named = {
         (str(page.relative_to(ROOT)), name)
         for page in PAGES
@@ -107,6 +109,14 @@ def test_every_metric_and_variable_that_a_page_names_exists() -> None:
     }
     assert len(named) > 50
     assert sorted(one for one in named if f"`{one[1]}`" not in known) == []
+
+
+def _names_of_deployments() -> list[str]:
+    """Variables that the compose file reads, metrics that the adapter makes for autoscalers."""
+    compose = (ROOT / "docker-compose.yml").read_text()
+    adapter = (ROOT / "helm/fileflux/prometheus-adapter.yaml").read_text()
+    made = re.findall(r"\bas: (\w+)", adapter)
+    return re.findall(r"\$\{(\w+)", compose) + made
 
 
 def test_every_decision_is_in_the_index() -> None:
@@ -180,7 +190,8 @@ def _code(page: Path) -> list[str]:
 def _commands() -> Iterator[tuple[Path, tuple[str, ...], list[str]]]:
     for page in PAGES:
         for code in _code(page):
-            for words, rest in COMMAND.findall(code):
+            # `helm upgrade fileflux …` and `kubectl --namespace fileflux …` name what we call so.
+            for words, rest in COMMAND.findall(OTHERS_COMMAND.sub("", code)):
                 yield page, _command_of(words.split()), OPTION.findall(rest)
 
 

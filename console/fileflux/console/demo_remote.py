@@ -4,21 +4,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from pydantic import Field, SecretStr
 from rich.console import Console
 
 from fileflux.console.demo_client_runs import DemoPlace, store_and_fetch
 from fileflux.console.demo_result import DemoLimits, collect_and_say, say_result
-from fileflux.core.settings import CommonSettings, load_settings
-
-
-class DemoSettings(CommonSettings):
-    """Whose files they are: root's."""
-
-    root_access_key: str = Field(alias="FILEFLUX_ROOT_ACCESS_KEY", min_length=3)
-    """The access key of root, who may do everything."""
-    root_secret_key: SecretStr = Field(alias="FILEFLUX_ROOT_SECRET_KEY", min_length=8)
-    """Its secret key."""
+from fileflux.console.settings import DemoSettings
+from fileflux.core.settings import load_settings
 
 
 def run_remote_demo(

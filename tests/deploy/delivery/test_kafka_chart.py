@@ -231,7 +231,7 @@ def test_every_pod_of_kafka_is_restricted_and_has_no_proxy(values: str) -> None:
         pod = template["pod"]
         assert pod["metadata"]["labels"]["sidecar.istio.io/inject"] == "false"
         assert pod["securityContext"]["runAsNonRoot"] is True
-        containers = [part for name, part in template.items() if "ontainer" in name]
+        containers = [part for name, part in template.items() if name.lower().endswith("container")]
         assert containers
         for container in containers:
             context = container["securityContext"]

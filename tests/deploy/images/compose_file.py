@@ -11,7 +11,6 @@ from typing import Any, Final
 import yaml
 from tools.deploy_tools import path_of
 
-from fileflux.console.demo_remote import DemoSettings
 from fileflux.console.settings_reference import service_settings
 from fileflux.core.settings import CommonSettings
 
@@ -27,7 +26,7 @@ def settings_of(name: str) -> type[CommonSettings]:
     """Return the class that this service of the compose file reads."""
     classes = dict(service_settings())
     if name == "demo":
-        return DemoSettings
+        return classes["console demo"]
     command = SERVICES[name].get("command")
     if command:
         word = "metadata" if command[0] == "migrate" else f"metadata {command[0]}"
