@@ -171,6 +171,10 @@ docs: setup ## Make the reference pages from the code; check links and spelling
 	.venv/bin/codespell docs README.md ARCHITECTURE.md CONTRIBUTING.md GLOSSARY.md
 	$(PYTEST) tests/tidy
 
+.PHONY: monitoring
+monitoring: setup ## Make the chart's rules and dashboards; refuses metrics that do not exist
+	$(RUN) -m tools.monitoring.make
+
 .PHONY: release-schemas
 release-schemas: setup ## Keep today's schemas as released (schemas/v1); refuses a broken promise
 	$(RUN) -m tools.release_schemas
