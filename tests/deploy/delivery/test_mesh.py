@@ -112,7 +112,7 @@ def test_every_port_of_every_pod_has_its_readers_and_no_others() -> None:
     """A port that no rule names is closed; a rule for a port that is not there is a mistake."""
     mine = "cluster.local/ns/fileflux/sa/fileflux"
     readers = {
-        9000: {"cluster.local/ns/istio-ingress/sa/istio-ingressgateway"},
+        9000: {"cluster.local/ns/istio-ingress/sa/istio-ingressgateway", f"{mine}-test"},
         9300: {f"{mine}-storage-node"},
         9200: {f"{mine}-ingest", f"{mine}-storage-node"},
     }
@@ -139,6 +139,13 @@ def test_principals_are_accounts_that_the_chart_makes() -> None:
     }
     assert named
     assert named <= accounts
+
+
+def test_helm_test_comes_by_the_name_that_is_let_in() -> None:
+    (pod,) = [one for one in rendered("fileflux", "values.yaml", *ON) if one["kind"] == "Pod"]
+    assert pod["spec"]["serviceAccountName"] == "fileflux-test"
+    without = allowed("ingest", "--set=tests.enabled=false")[9000]
+    assert without == {"cluster.local/ns/istio-ingress/sa/istio-ingressgateway"}
 
 
 def test_what_no_rule_allows_is_refused_everywhere() -> None:
