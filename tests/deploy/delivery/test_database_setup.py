@@ -25,7 +25,14 @@ if sys.argv[1] == "init" and len(inits) <= {refusals}:
 """
 
 
-def run(directory: Path, *, answer: str = "", refusals: int = 0, **changes: Any) -> list[Any]:
+def run(
+    directory: Path,
+    *,
+    answer: str = "",
+    refusals: int = 0,
+    schedule: str = "",
+    single_node: str = "false",
+) -> list[Any]:
     """Run the script; return the calls of `cockroach`. `answer`: of the first `refusals` inits."""
     notes, fake = directory / "notes.json", directory / "cockroach"
     notes.unlink(missing_ok=True)
@@ -33,8 +40,8 @@ def run(directory: Path, *, answer: str = "", refusals: int = 0, **changes: Any)
         FAKE.format(python=sys.executable, notes=str(notes), refusals=refusals, answer=answer)
     )
     fake.chmod(0o755)
-    for name, text in {"setup.sql": "SELECT 'setup';\n", "backup.sql": ""}.items():
-        (directory / name).write_text(changes.get(name, text))
+    (directory / "setup.sql").write_text("SELECT 'setup';\n")
+    (directory / "backup.sql").write_text(schedule)
     (directory / "database").mkdir(exist_ok=True)
     (directory / "database/password").write_text(PASSWORD)
     environment = {
@@ -44,7 +51,7 @@ def run(directory: Path, *, answer: str = "", refusals: int = 0, **changes: Any)
         "SETUP": str(directory),
         "AGAIN_S": "0.01",
         "HOST": "db-0:26257",
-        "SINGLE_NODE": changes.get("single_node", "false"),
+        "SINGLE_NODE": single_node,
         "CLUSTER_NAME": "fileflux",
         "DATABASE_USER": "fileflux",
     }
@@ -101,4 +108,4 @@ def test_a_licence_is_set_only_where_there_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("schedule", ["", "CREATE SCHEDULE x;\n"])
 def test_a_schedule_is_made_only_where_it_is_wanted(tmp_path: Path, schedule: str) -> None:
-    assert ("SCHEDULE" in asked(run(tmp_path, **{"backup.sql": schedule}))) is bool(schedule)
+    assert ("SCHEDULE" in asked(run(tmp_path, schedule=schedule))) is bool(schedule)
