@@ -7,6 +7,7 @@ real API server.
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -15,18 +16,23 @@ from typing import Any, Final
 import pytest
 import yaml
 from tests.deploy.delivery.fake_prometheus import figures, prometheus
-from tests.deploy.kube.api_server import ApiServer, api_server
-from tests.deploy.kube.schemas import definitions
+from tests.deploy.delivery.served_kinds import server_with
+from tests.deploy.kube.api_server import ApiServer
 from tools.deploy_tools import path_of
 from tools.traffic_ports import NOTE, KubectlRoutes, PrometheusFigures
 from tools.traffic_shift import (
     ClusterUnavailable,
     FiguresUnavailable,
+    Limits,
     Progress,
     RouteState,
     Sample,
     UnknownState,
+    Verdict,
+    judge,
 )
+
+from fileflux.console.loopback_ports import free_tcp_ports
 
 FAKE: Final = Path(__file__).parent / "fake_kubectl.py"
 LABELS: Final = 'job="ingest",namespace="fileflux"'
@@ -60,11 +66,8 @@ def virtual_service() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with api_server(tmp_path_factory.mktemp("kube")) as running:
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fileflux"}}
-        running.apply(namespace, "", dry_run=False)
-        for definition in definitions("kind: VirtualService\n"):
-            running.apply(definition, "", dry_run=False)
+    kinds = {"VirtualService": "networking.istio.io/v1"}
+    with server_with(tmp_path_factory.mktemp("kube"), kinds) as running:
         yield running
 
 
@@ -254,3 +257,74 @@ def test_a_prometheus_that_is_gone_is_no_figure() -> None:
 def test_only_an_address_of_http_is_asked(url: str) -> None:
     with pytest.raises(ValueError, match="not an address"):
         PrometheusFigures(url, labels=LABELS)
+
+
+SERIES: Final = """\
+# TYPE fileflux_s3_requests counter
+{requests}
+# TYPE fileflux_s3_request_seconds histogram
+{buckets}
+# EOF
+"""
+LABELS_OF: Final = (
+    'job="ingest",namespace="fileflux",fileflux_io_track="{track}",pod="{track}-{pod}"'
+)
+
+
+def _history(now_s: int) -> str:
+    """Five minutes of two pods a track: 10 requests a second each, of the candidate's a tenth fail
+    and a tenth take up to a second.
+    """
+    requests, buckets = [], []
+    for track, bad in (("stable", 0), ("candidate", 1)):
+        for pod in range(2):
+            labels = LABELS_OF.format(track=track, pod=pod)
+            for status, rate in (("2xx", 10 - bad), ("5xx", bad)):
+                name = f'fileflux_s3_requests_total{{{labels},status="{status}"}}'
+                requests += _grows(name, rate, now_s)
+            for upper, rate in (("0.05", 10 - bad), ("1.0", 10), ("+Inf", 10)):
+                name = f'fileflux_s3_request_seconds_bucket{{{labels},le="{upper}"}}'
+                buckets += _grows(name, rate, now_s)
+    return SERIES.format(requests="\n".join(requests), buckets="\n".join(buckets))
+
+
+def _grows(name: str, per_s: int, now_s: int) -> list[str]:
+    return [f"{name} {per_s * passed} {now_s - 300 + passed}" for passed in range(0, 301, 15)]
+
+
+@pytest.fixture
+def real_prometheus(tmp_path: Path) -> Iterator[str]:
+    """Debian's Prometheus on a past that this test wrote."""
+    (tmp_path / "history").write_text(_history(int(time.time())))
+    promtool = [str(path_of("promtool")), "tsdb", "create-blocks-from", "openmetrics"]
+    words = [*promtool, str(tmp_path / "history"), str(tmp_path / "data")]
+    subprocess.run(words, check=True, capture_output=True)
+    (tmp_path / "prometheus.yml").write_text("{}\n")
+    (port,) = free_tcp_ports(1)
+    command = [str(path_of("prometheus")), f"--web.listen-address=127.0.0.1:{port}"]
+    command += [f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.mark.deploy
+def test_the_queries_give_a_real_prometheus_figures_of_each_track(real_prometheus: str) -> None:
+    asked = PrometheusFigures(real_prometheus, labels=LABELS)
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            candidate, stable = asked.sample("candidate", 120), asked.sample("stable", 120)
+            break
+        except FiguresUnavailable:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert candidate.requests == pytest.approx(2_400, rel=0.15)
+    assert candidate.error_ratio == pytest.approx(0.1, abs=0.01)
+    assert stable.error_ratio == 0
+    assert stable.p99_s is not None
+    assert candidate.p99_s is not None
+    assert stable.p99_s <= 0.05 < 0.5 < candidate.p99_s <= 1
+    assert judge(stable, candidate, Limits())[0] is Verdict.BREACH
