@@ -112,7 +112,7 @@ data "aws_iam_policy_document" "bucket" {
   statement {
     sid    = "TlsOnly"
     effect = "Deny"
-    # wildcard: it denies.
+    # wildcard: this denies, whatever it is.
     actions   = ["s3:*"]
     resources = [aws_s3_bucket.state.arn, "${aws_s3_bucket.state.arn}/*"]
 
