@@ -56,6 +56,6 @@ module "cloudflare" {
   source = "../modules/cloudflare"
 
   zone_id            = var.zone_id
-  certificate_arn    = data.terraform_remote_state.environment.outputs.certificate_arn
-  validation_records = data.terraform_remote_state.environment.outputs.validation_records
+  certificate_arn    = data.terraform_remote_state.environment.outputs.fileflux.certificate_arn
+  validation_records = data.terraform_remote_state.environment.outputs.fileflux.validation_records
 }

@@ -44,8 +44,8 @@ variable "retention_days" {
   default     = 365
 
   validation {
-    condition     = contains([30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.retention_days)
-    error_message = "retention_days is one of the periods that CloudWatch offers, 30 days at least."
+    condition     = contains([7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.retention_days)
+    error_message = "retention_days is one of the periods that CloudWatch offers, 7 days at least."
   }
 }
 

@@ -9,17 +9,35 @@ from tests.deploy.cloud.hcl import Block, blocks, nested, of_kind, source, value
 
 Rule = Callable[[Path], Iterator[str]]
 UNTAGGABLE: Final = frozenset(
-    """
-    aws_acm_certificate_validation aws_autoscaling_group_tag aws_ce_cost_allocation_tag
-    aws_cloudwatch_event_target aws_cloudwatch_log_metric_filter aws_cloudwatch_log_resource_policy
-    aws_eks_access_policy_association aws_iam_role_policy aws_iam_role_policy_attachment
-    aws_kms_alias aws_msk_cluster_policy aws_msk_scram_secret_association aws_route
-    aws_route_table_association aws_s3_bucket_lifecycle_configuration
-    aws_s3_bucket_ownership_controls aws_s3_bucket_policy aws_s3_bucket_public_access_block
-    aws_s3_bucket_server_side_encryption_configuration aws_s3_bucket_versioning
-    aws_secretsmanager_secret_policy aws_secretsmanager_secret_version aws_sns_topic_policy
-    aws_sns_topic_subscription aws_sqs_queue_policy aws_volume_attachment cloudflare_dns_record
-    """.split()
+    {
+        "aws_acm_certificate_validation",
+        "aws_autoscaling_group_tag",
+        "aws_ce_cost_allocation_tag",
+        "aws_cloudwatch_event_target",
+        "aws_cloudwatch_log_metric_filter",
+        "aws_cloudwatch_log_resource_policy",
+        "aws_eks_access_policy_association",
+        "aws_iam_role_policy",
+        "aws_iam_role_policy_attachment",
+        "aws_kms_alias",
+        "aws_msk_cluster_policy",
+        "aws_msk_scram_secret_association",
+        "aws_route",
+        "aws_route_table_association",
+        "aws_s3_bucket_lifecycle_configuration",
+        "aws_s3_bucket_ownership_controls",
+        "aws_s3_bucket_policy",
+        "aws_s3_bucket_public_access_block",
+        "aws_s3_bucket_server_side_encryption_configuration",
+        "aws_s3_bucket_versioning",
+        "aws_secretsmanager_secret_policy",
+        "aws_secretsmanager_secret_version",
+        "aws_sns_topic_policy",
+        "aws_sns_topic_subscription",
+        "aws_sqs_queue_policy",
+        "aws_volume_attachment",
+        "cloudflare_dns_record",
+    }
 )
 """Resources that take no tags; with the provider at hand, a slow test holds this against it."""
 ENCRYPTED_BY: Final = {
@@ -34,7 +52,9 @@ ENCRYPTED_BY: Final = {
 """Where data lies, and the argument that names our key."""
 EVERYBODY: Final = re.compile(r"0\.0\.0\.0/0|::/0")
 PUBLIC_PORT: Final = 443
-LIST_ARGUMENT: Final = re.compile(r"^\s*(actions|resources)\s*=\s*(\[.*?\])", re.MULTILINE | re.DOTALL)
+LIST_ARGUMENT: Final = re.compile(
+    r"^\s*(actions|resources)\s*=\s*(\[.*?\])", re.MULTILINE | re.DOTALL
+)
 WILDCARD: Final = re.compile(r'"(\*|[a-z0-9-]+:\*)"')
 
 
@@ -162,7 +182,10 @@ def secrets_stay_out_of_the_state(folder: Path) -> Iterator[str]:
         if one.labels[0].startswith(("random_", "tls_")):
             yield f"{one} keeps its secret in the state"
     for one in of_kind("data", folder):
-        if one.labels[0] in ("aws_secretsmanager_secret_version", "aws_secretsmanager_random_password"):
+        if one.labels[0] in (
+            "aws_secretsmanager_secret_version",
+            "aws_secretsmanager_random_password",
+        ):
             yield f"{one} reads a secret into the state"
 
 
@@ -170,7 +193,10 @@ def states_are_locked_and_encrypted(folder: Path) -> Iterator[str]:
     for one in of_kind("terraform", folder):
         backend = value(one.body, "backend")
         settings = backend.get("s3", {}) if backend else {}
-        if backend and (value(settings, "use_lockfile"), value(settings, "encrypt")) != (True, True):
+        if backend and (value(settings, "use_lockfile"), value(settings, "encrypt")) != (
+            True,
+            True,
+        ):
             yield str(one)
 
 

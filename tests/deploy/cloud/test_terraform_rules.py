@@ -1,6 +1,6 @@
 """What terraform/ keeps to, read from its files: no provider, no account.
 
-Each rule is also held against a file that breaks it: a rule that finds nothing there proves nothing.
+Each rule is also held against a file that breaks it: one that finds nothing there proves nothing.
 """
 
 import re
@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tools.deploy_tools import path_of
-
 from tests.deploy.cloud.hcl import TERRAFORM, blocks, modules, of_kind, roots, source
 from tests.deploy.cloud.rules import RULES, Rule
+from tools.deploy_tools import path_of
 
 BROKEN: Final = Path(__file__).parent / "broken"
 TESTED_ROOTS: Final = Path(__file__).parent / "moto"
@@ -94,7 +93,7 @@ def test_every_root_keeps_its_state_in_the_bucket_but_the_one_that_makes_it() ->
 
 
 def test_the_master_key_is_hexadecimal_in_all_versions_of_the_provider() -> None:
-    """`exclude_characters` is a boolean in version 5 and text in version 6; SHA-256 is 64 digits."""
+    """`exclude_characters` is a boolean in version 5, text in 6; SHA-256 is 64 digits."""
     text = (TERRAFORM / "modules/secrets/main.tf").read_text()
     assert re.search(r"FILEFLUX_MASTER_KEY\s*= sha256\(ephemeral\.", text)
     used = [one for one in of_kind("ephemeral") if "exclude_characters" in one.body]
@@ -104,7 +103,9 @@ def test_the_master_key_is_hexadecimal_in_all_versions_of_the_provider() -> None
 def test_no_file_names_an_account_a_key_or_a_token() -> None:
     """Accounts of the examples are AWS's own example numbers."""
     secret = re.compile(r"AKIA[0-9A-Z]{16}|\b(?!123456789012)\d{12}\b|-----BEGIN")
-    files = [path for path in TERRAFORM.rglob("*") if path.is_file() and ".terraform" not in str(path)]
+    files = [
+        path for path in TERRAFORM.rglob("*") if path.is_file() and ".terraform" not in str(path)
+    ]
     assert [str(path) for path in files if secret.search(path.read_text())] == []
 
 
