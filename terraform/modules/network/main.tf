@@ -51,7 +51,8 @@ resource "aws_subnet" "private" {
   vpc_id            = aws_vpc.this.id
   availability_zone = each.key
   # The first quarter is the public subnets'.
-  cidr_block = cidrsubnet(var.cidr, 2, each.value + 1)
+  cidr_block              = cidrsubnet(var.cidr, 2, each.value + 1)
+  map_public_ip_on_launch = false
 
   tags = {
     Name                              = "${var.name}-private-${each.key}"

@@ -23,6 +23,12 @@ resource "aws_nat_gateway" "this" {
   tags = { Name = "${var.name}-${each.key}" }
 
   depends_on = [aws_internet_gateway.this]
+
+  lifecycle {
+    # From three gateways to one: routes turn to the one that stays before the others go, or two
+    # zones would be cut off in between.
+    create_before_destroy = true
+  }
 }
 
 resource "aws_route_table" "public" {
