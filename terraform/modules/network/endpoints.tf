@@ -41,15 +41,20 @@ data "aws_iam_policy_document" "sts_endpoint" {
   }
 }
 
-# Layers of images lie in a bucket of ECR's own, fetched by URLs that ECR signs.
+# Layers of images lie in other people's buckets: ECR's are fetched by URLs that ECR signs, those of
+# registry.k8s.io by nobody in particular (prometheus-community/helm-charts, issue 2421, is what a
+# policy that forgets it looks like).
 data "aws_iam_policy_document" "s3_endpoint" {
-  #checkov:skip=CKV_AWS_283:ECR signs the URLs of layers in its own account; read only, one bucket.
+  #checkov:skip=CKV_AWS_283:Layers of images, read only, from the buckets of ECR and of registries that are named.
   source_policy_documents = [data.aws_iam_policy_document.endpoint.json]
 
   statement {
-    sid       = "ImageLayers"
-    actions   = ["s3:GetObject"]
-    resources = ["arn:${local.partition}:s3:::prod-${local.region}-starport-layer-bucket/*"]
+    sid     = "ImageLayers"
+    actions = ["s3:GetObject"]
+    resources = concat(
+      ["arn:${local.partition}:s3:::prod-${local.region}-starport-layer-bucket/*"],
+      [for bucket in var.public_buckets : "arn:${local.partition}:s3:::${bucket}/*"],
+    )
 
     principals {
       type        = "AWS"

@@ -69,6 +69,17 @@ variable "interface_endpoints" {
   }
 }
 
+variable "public_buckets" {
+  description = "Other people's buckets that registries send image layers from, unsigned. Reading them through the S3 endpoint is allowed."
+  type        = set(string)
+  default     = ["prod-registry-k8s-io-*"]
+
+  validation {
+    condition     = alltrue([for one in var.public_buckets : can(regex("^[a-z0-9][a-z0-9.-]{6,}[*]?$", one))])
+    error_message = "public_buckets are names of buckets, with a * at the end at most: never all buckets."
+  }
+}
+
 variable "logs_key_arn" {
   description = "The KMS key that encrypts the flow logs."
   type        = string

@@ -185,3 +185,21 @@ run "a_cluster_without_a_name_is_refused" {
   }
   expect_failures = [var.cluster_name]
 }
+
+run "image_layers_are_read_from_named_buckets_only" {
+  assert {
+    condition = toset(one(data.aws_iam_policy_document.s3_endpoint.statement).resources) == toset([
+      "arn:aws:s3:::prod-eu-central-1-starport-layer-bucket/*",
+      "arn:aws:s3:::prod-registry-k8s-io-*/*",
+    ])
+    error_message = "ECR's bucket and those of registry.k8s.io"
+  }
+}
+
+run "all_buckets_as_public_ones_are_refused" {
+  command = plan
+  variables {
+    public_buckets = ["*"]
+  }
+  expect_failures = [var.public_buckets]
+}
