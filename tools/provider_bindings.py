@@ -42,10 +42,15 @@ class Hcl(NamedTuple):
 
 
 class Binding:
-    """The source of one resource, data source or provider. Raises nothing: `kind` may be ''."""
+    """The source of one resource, data source or provider. Raises nothing: `kind` may be ''.
 
-    def __init__(self, text: str) -> None:
+    The bindings write a nested argument like a block. `has_blocks` says whether it is one: version
+    5 of Cloudflare's provider has arguments only.
+    """
+
+    def __init__(self, text: str, *, has_blocks: bool = True) -> None:
         self.text = text
+        self.has_blocks = has_blocks
         self.classes = {name: (kind, body) for name, kind, body in CLASS.findall(text)}
 
     @property
@@ -97,7 +102,7 @@ def block_of(binding: Binding, name: str = "") -> Schema:
     attributes, blocks = {}, {}
     for member in binding.members(name):
         hcl = written.get(member.name)
-        if hcl is not None and hcl.is_block:
+        if hcl is not None and hcl.is_block and binding.has_blocks:
             blocks[member.name] = _block(binding, member, hcl)
         else:
             attributes[member.name] = _attribute(binding, member, hcl)
@@ -149,7 +154,8 @@ def _type_by_hcl(hcl: Hcl) -> Any:
 
 def _attribute(binding: Binding, member: Member, hcl: Hcl | None) -> Schema:
     flags = {
-        "computed": member.computed or not (member.optional or member.required),
+        # Terraform refuses what is required and computed at once; some bindings say both.
+        "computed": not member.required and (member.computed or not member.optional),
         "optional": member.optional,
         "required": member.required,
         "write_only": member.optional and member.name.endswith("_wo"),

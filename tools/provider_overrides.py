@@ -6,6 +6,7 @@
 Nothing is downloaded then, and nothing can be planned or applied but by mocks in `tofu test`.
 """
 
+import hashlib
 import os
 import shutil
 import sys
@@ -29,8 +30,10 @@ def config_path() -> Path:
     """Return the configuration for TF_CLI_CONFIG_FILE; what it needs is made first."""
     folders = {name: _provider_dir(name) for name in PROVIDERS}
     lines = [f'    "{SOURCES[name]}" = "{folder}"' for name, folder in folders.items()]
-    path = CACHE_DIR / "provider-schemas" / "tofu.tfrc"
     text = "\n".join(["provider_installation {", "  dev_overrides {", *lines, "  }", "}", ""])
+    # By its content: a checkout of another version shares the cache, and must not change ours.
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    path = CACHE_DIR / "provider-schemas" / f"tofu-{digest}.tfrc"
     draft = path.with_suffix(f".{os.getpid()}")
     draft.write_text(text)
     draft.replace(path)

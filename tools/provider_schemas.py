@@ -61,7 +61,7 @@ def schema_of(provider: str) -> Schema:
     supplement = json.loads(SUPPLEMENT.read_text())[provider]
     found: Schema = {"resources": {}, "data_sources": {}, **supplement}
     for text in _sources(_archive(provider)):
-        binding = Binding(text)
+        binding = Binding(text, has_blocks=provider != "cloudflare")
         if binding.kind in KINDS:
             block = block_of(binding)
             where = KINDS[binding.kind]

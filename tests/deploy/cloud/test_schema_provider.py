@@ -10,10 +10,12 @@ from tools.deploy_tools import path_of
 from tools.provider_overrides import config_path
 
 pytestmark = pytest.mark.deploy
+RECORD = 'resource "cloudflare_dns_record" "r" {\nzone_id = "z"\nname = "n"\ntype = "A"\nttl = 60\n'
 HEAD = """
 terraform {
   required_providers {
-    aws = { source = "hashicorp/aws" }
+    aws        = { source = "hashicorp/aws" }
+    cloudflare = { source = "cloudflare/cloudflare" }
   }
 }
 """
@@ -43,6 +45,9 @@ def _tofu(folder: Path, *words: str) -> str:
         ('resource "aws_subnet" "s" { timeouts = {} }', "Unsupported argument"),
         ('resource "aws_kms_key" "k" { arn = "a" }', "Read-only attribute"),
         ('data "aws_caller_identity" "me" {}', None),
+        (RECORD + "settings = { flatten_cname = true }\n}", None),
+        (RECORD + "settings { flatten_cname = true }\n}", "Unsupported block type"),
+        (RECORD + 'contents = "192.0.2.1"\n}', "Unsupported argument"),
         ('ephemeral "aws_secretsmanager_random_password" "p" { password_length = 9 }', None),
     ],
 )

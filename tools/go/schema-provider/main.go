@@ -1,5 +1,5 @@
 // A provider of Terraform that knows a schema and nothing else: OpenTofu validates against it, and
-// its tests mock the resources. It refuses to plan or apply anything.
+// its tests mock the resources. It plans and applies only where a stand-in does the work (standin.go).
 //
 // The schema is the JSON file that tools/provider_schemas.py wrote, beside the executable as
 // schema.json.

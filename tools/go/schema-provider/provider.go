@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 )
 
-// provider answers what is asked before anything is planned; the embedded interface is nil, so all
-// else ends the process, which OpenTofu reports.
+// provider answers what OpenTofu asks for validation and mocks, and with a stand-in for plan and
+// apply; the embedded interface is nil, so all else ends the process, which OpenTofu reports.
 type provider struct {
 	tfprotov6.ProviderServer
 	schema *file
@@ -50,8 +51,21 @@ func (p *provider) ValidateProviderConfig(_ context.Context, request *tfprotov6.
 	return &tfprotov6.ValidateProviderConfigResponse{PreparedConfig: request.Config}, nil
 }
 
-func (p *provider) ConfigureProvider(context.Context, *tfprotov6.ConfigureProviderRequest) (*tfprotov6.ConfigureProviderResponse, error) {
-	return &tfprotov6.ConfigureProviderResponse{}, nil
+// ConfigureProvider tells a stand-in the default tags; without one there is nothing to configure.
+func (p *provider) ConfigureProvider(_ context.Context, request *tfprotov6.ConfigureProviderRequest) (*tfprotov6.ConfigureProviderResponse, error) {
+	if os.Getenv(standInVariable) == "" {
+		return &tfprotov6.ConfigureProviderResponse{}, nil
+	}
+	schema, err := schemaOf(p.schema.Provider)
+	if err != nil {
+		return nil, err
+	}
+	value, err := request.Config.Unmarshal(schema.ValueType())
+	if err != nil {
+		return nil, err
+	}
+	_, err = ask("configure", "provider", map[string]tftypes.Value{"config": value})
+	return &tfprotov6.ConfigureProviderResponse{}, err
 }
 
 func (p *provider) StopProvider(context.Context, *tfprotov6.StopProviderRequest) (*tfprotov6.StopProviderResponse, error) {
