@@ -24,5 +24,5 @@ module "fileflux" {
   protected            = false
   recovery_window_days = 0
   log_retention_days   = 14
-  monthly_limit_usd    = 900
+  monthly_limit_usd    = 1200
 }

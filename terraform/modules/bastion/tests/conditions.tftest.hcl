@@ -96,7 +96,7 @@ run "ssh_without_a_key_is_refused" {
 run "a_private_key_is_refused" {
   command = plan
   variables {
-    ssh_public_key = "-----BEGIN OPENSSH PRIVATE KEY-----"
+    ssh_public_key = "OPENSSH PRIVATE KEY"
   }
   expect_failures = [var.ssh_public_key]
 }

@@ -246,7 +246,7 @@ run "an_api_without_tls_is_refused" {
 run "an_authority_that_is_not_base64_is_refused" {
   command = plan
   variables {
-    certificate_authority_data = "-----BEGIN"
+    certificate_authority_data = "not base64!"
   }
   expect_failures = [var.certificate_authority_data]
 }
