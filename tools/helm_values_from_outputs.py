@@ -21,6 +21,10 @@ import yaml
 Values = dict[str, Any]
 ON_DEMAND: Final = {"karpenter.sh/capacity-type": "on-demand"}
 """Nodes that AWS does not take back with two minutes' notice."""
+MSK_PORT: Final = 9096
+"""Where MSK listens for SCRAM over TLS."""
+VOLUME_CLASS: Final = "fileflux-gp3"
+"""The encrypted class of volumes that helm/karpenter makes."""
 
 
 class Refused(Exception):
@@ -63,11 +67,16 @@ def fileflux(outputs: Outputs) -> Values:
         "archive": {"url": f"s3://{outputs.at('buckets', 'archive')}/audit", "region": region},
         "ingest": {
             "domains": [outputs.at("domain_name")],
-            "staging": {"s3": {"bucket": outputs.at("buckets", "staging"), "region": region}},
+            "staging": {
+                "storageClass": VOLUME_CLASS,
+                "s3": {"bucket": outputs.at("buckets", "staging"), "region": region},
+            },
         },
     }
     if outputs.at("kafka", "kind") == "msk":
         made["kafka"] = _msk(outputs)
+        brokers = [{"ipBlock": {"cidr": outputs.at("network", "vpc_cidr")}}]
+        made["networkPolicy"] = {"kafka": {"to": brokers, "ports": [MSK_PORT]}}
     return made
 
 
@@ -87,6 +96,7 @@ def cockroachdb(outputs: Outputs) -> Values:
     return {
         "region": outputs.at("region"),
         "nodeSelector": ON_DEMAND,
+        "storage": {"className": VOLUME_CLASS},
         "backup": {
             "enabled": True,
             "url": f"s3://{outputs.at('buckets', 'backups')}/cockroachdb?AUTH=implicit",
@@ -95,11 +105,10 @@ def cockroachdb(outputs: Outputs) -> Values:
 
 
 def kafka(outputs: Outputs) -> Values:
-    """The chart helm/kafka: volumes encrypted by the account's key for disks."""
+    """The chart helm/kafka: its volumes are of the class that helm/karpenter makes."""
     if outputs.at("kafka", "kind") != "strimzi":
         raise Refused("this environment's Kafka is MSK: helm/kafka is not installed there")
-    key = outputs.at("storage_nodes", "ebs_key_arn")
-    return {"storageClass": {"create": True, "name": "fileflux-kafka", "kmsKeyId": key}}
+    return {"storageClass": {"create": False, "name": VOLUME_CLASS}}
 
 
 def karpenter(outputs: Outputs) -> Values:

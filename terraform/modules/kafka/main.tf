@@ -91,7 +91,8 @@ resource "aws_vpc_security_group_ingress_rule" "clients" {
   tags = { Name = "${var.name}-kafka-clients" }
 }
 
-# FileFlux makes its topics itself, each with its own number of replicas and partitions.
+# FileFlux makes its topics itself, with settings that it checks at each start. Sizes and copies are
+# those of helm/kafka; a test compares them.
 resource "aws_msk_configuration" "this" {
   name           = var.name
   description    = "Two of three brokers confirm, no topic appears by a slip"
@@ -103,7 +104,8 @@ resource "aws_msk_configuration" "this" {
     min.insync.replicas=2
     unclean.leader.election.enable=false
     allow.everyone.if.no.acl.found=true
-    log.retention.hours=168
+    message.max.bytes=16777216
+    replica.fetch.max.bytes=16777216
   EOT
 
   lifecycle {

@@ -63,7 +63,9 @@ def test_services_read_the_entries_of_their_environment() -> None:
 
 def test_with_msk_services_speak_to_its_brokers_and_strimzi_is_refused() -> None:
     outputs = Outputs(changed(kafka={"kind": "msk", "bootstrap_servers": "b-1.example.com:9096"}))
-    kafka = CHARTS["fileflux"](outputs)["kafka"]
+    values = CHARTS["fileflux"](outputs)
+    kafka = values["kafka"]
+    assert values["networkPolicy"]["kafka"]["ports"] == [9096]
     assert kafka["bootstrapServers"] == "b-1.example.com:9096"
     assert kafka["userPerComponent"] is False
     with pytest.raises(Refused, match="MSK"):

@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 from tests.deploy.kube.rendered import Manifest, rendered
+from tools.helm_values_from_outputs import VOLUME_CLASS
 
 ROOT: Final = Path(__file__).parents[3]
 MODULES: Final = ROOT / "terraform/modules"
@@ -93,11 +94,27 @@ def test_states_are_locked_in_s3_and_apart_by_environment() -> None:
         assert f'"environments/{one}/terraform.tfstate"' in text
 
 
+def test_msk_promises_what_strimzis_kafka_promises() -> None:
+    """The same sizes, copies and refusals, whichever Kafka an environment has."""
+    [kafka] = [one for one in rendered("kafka", "values.yaml") if one["kind"] == "Kafka"]
+    strimzi = {name: str(value).lower() for name, value in kafka["spec"]["kafka"]["config"].items()}
+    text = text_of("kafka", "main.tf").split("<<-EOT")[1].split("EOT")[0]
+    msk = dict(line.strip().split("=", 1) for line in text.strip().splitlines())
+    ours = msk.keys() - {"allow.everyone.if.no.acl.found"}  # MSK has one user, and no ACLs.
+    assert {name: msk[name] for name in ours} == {name: strimzi[name] for name in ours}
+    assert ours >= {"min.insync.replicas", "message.max.bytes", "auto.create.topics.enable"}
+
+
 def pool(name: str) -> Manifest:
     objects = rendered("karpenter", "values-storage.yaml")
     return next(
         one for one in objects if one["kind"] == "NodePool" and one["metadata"]["name"] == name
     )
+
+
+def node_classes() -> list[Manifest]:
+    objects = rendered("karpenter", "values-storage.yaml")
+    return [one for one in objects if one["kind"] == "EC2NodeClass"]
 
 
 def test_karpenters_storage_nodes_look_like_terraforms() -> None:
@@ -127,9 +144,10 @@ def test_storage_nodes_are_on_demand_and_nobody_but_a_person_ends_them() -> None
 
 
 def test_storage_nodes_by_karpenter_are_off_unless_asked_for_and_keep_their_disks() -> None:
-    names = {one["metadata"]["name"] for one in rendered("karpenter")}
-    assert names == {"fileflux-stateless"}
-    classes = rendered("karpenter", "values-storage.yaml")[:2]
+    made = {(one["kind"], one["metadata"]["name"]) for one in rendered("karpenter")}
+    nodes = {one for one in made if one[0] != "StorageClass"}
+    assert nodes == {("EC2NodeClass", "fileflux-stateless"), ("NodePool", "fileflux-stateless")}
+    classes = node_classes()
     storage = next(one for one in classes if one["metadata"]["name"] == "fileflux-storage")
     disks = storage["spec"]["blockDeviceMappings"]
     assert [one["ebs"]["deleteOnTermination"] for one in disks] == [True, False, False]
@@ -138,15 +156,20 @@ def test_storage_nodes_by_karpenter_are_off_unless_asked_for_and_keep_their_disk
 
 
 def test_all_nodes_join_in_the_same_way() -> None:
-    """One way to join: what user data of Terraform's hosts does, Karpenter's does too."""
-    classes = [
-        one for one in rendered("karpenter", "values-storage.yaml") if one["kind"] == "EC2NodeClass"
-    ]
-    assert len(classes) == 2
+    """What user data of Terraform's hosts does, that of Karpenter's does too."""
+    assert len(node_classes()) == 2
     ours = text_of("storage_nodes", "user_data.sh.tftpl")
     options = re.findall(r"--[a-z0-9-]+ ", ours)
-    for one in classes:
+    for one in node_classes():
         user_data = one["spec"]["userData"]
         assert re.findall(r"--[a-z0-9-]+ ", user_data) == options
         assert "karpenter.sh/unregistered:NoExecute" in user_data
         assert one["spec"]["metadataOptions"]["httpTokens"] == "required"
+
+
+def test_claims_get_encrypted_volumes_that_outlive_them() -> None:
+    [made] = [one for one in rendered("karpenter") if one["kind"] == "StorageClass"]
+    assert made["metadata"]["name"] == VOLUME_CLASS
+    assert made["parameters"]["encrypted"] == "true"
+    assert made["parameters"]["kmsKeyId"].startswith("arn:aws:kms:")
+    assert made["reclaimPolicy"] == "Retain"
