@@ -34,14 +34,14 @@ def stack(tmp_path: Path) -> Path:
 
 
 def tofu(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "TF_CLI_CONFIG_FILE": str(config_path()), "NO_COLOR": "1"}
+    environment = {**os.environ, "TF_CLI_CONFIG_FILE": str(config_path())}
     command = [str(path_of("tofu")), f"-chdir={folder}", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_an_environment_passes_what_its_modules_need(stack: Path) -> None:
     tofu(stack, "get")
-    done = tofu(stack, "test")
+    done = tofu(stack, "test", "-no-color")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"Success! [1-9]\d* passed, 0 failed", done.stdout)
 
@@ -51,6 +51,6 @@ def test_a_wrong_expectation_of_the_wiring_fails(stack: Path) -> None:
     tests = stack / "tests/conditions.tftest.hcl"
     tests.write_text(tests.read_text().replace("ami-0bbbbbbbbbbbbbbbb", "ami-0ddddddddddddddddd"))
     tofu(stack, "get")
-    done = tofu(stack, "test")
+    done = tofu(stack, "test", "-no-color")
     assert done.returncode != 0
     assert "the last run's" in done.stdout
