@@ -80,6 +80,14 @@ resource "aws_eks_cluster" "this" {
 
   tags = { Name = var.name }
 
+  lifecycle {
+    # It also makes the group come first, else EKS would make one without key and retention.
+    precondition {
+      condition     = var.log_group_name == "/aws/eks/${var.name}/cluster"
+      error_message = "EKS writes to /aws/eks/NAME/cluster and nowhere else: log_group_name must be that group."
+    }
+  }
+
   # Deleted after the cluster: it needs them to take its network interfaces away.
   depends_on = [aws_iam_role_policy_attachment.cluster, aws_iam_role_policy.envelope]
 }

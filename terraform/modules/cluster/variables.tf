@@ -104,13 +104,23 @@ variable "service_cidr" {
 }
 
 variable "enabled_log_types" {
-  description = "What the control plane writes to CloudWatch. The group /aws/eks/NAME/cluster must exist, else EKS makes it without key and retention."
+  description = "What the control plane writes to CloudWatch."
   type        = list(string)
   default     = ["api", "audit", "authenticator", "controllerManager", "scheduler"]
 
   validation {
     condition     = alltrue([for one in ["audit", "authenticator"] : contains(var.enabled_log_types, one)])
     error_message = "enabled_log_types must hold audit and authenticator: who did what is not optional."
+  }
+}
+
+variable "log_group_name" {
+  description = "The group that it writes to, made before: /aws/eks/NAME/cluster."
+  type        = string
+
+  validation {
+    condition     = startswith(var.log_group_name, "/aws/eks/")
+    error_message = "log_group_name begins with /aws/eks/: EKS chooses the name."
   }
 }
 

@@ -113,9 +113,7 @@ module "cluster" {
   viewer_arns               = var.viewer_arns
   bastion_security_group_id = module.bastion.security_group_id
   addon_versions            = var.addon_versions
-
-  # Its log group must be there with key and retention before EKS would make one without.
-  depends_on = [module.logs]
+  log_group_name            = module.logs.group_names["cluster"]
 }
 
 module "storage_nodes" {

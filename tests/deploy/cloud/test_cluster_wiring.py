@@ -53,4 +53,4 @@ def test_a_wrong_expectation_of_the_wiring_fails(stack: Path) -> None:
     tofu(stack, "get")
     done = tofu(stack, "test", "-no-color")
     assert done.returncode != 0
-    assert "the last run's" in done.stdout
+    assert "the last run's" in done.stdout + done.stderr

@@ -42,6 +42,7 @@ variables {
   cluster_key_arn           = "arn:aws:kms:eu-central-1:123456789012:key/11111111-2222-3333-4444-55555555555a"
   administrator_arns        = ["arn:aws:iam::123456789012:role/platform"]
   bastion_security_group_id = "sg-0123456789"
+  log_group_name            = "/aws/eks/fileflux-dev/cluster"
 }
 
 run "the_api_is_private_encrypted_and_logged" {
@@ -228,4 +229,20 @@ run "an_addon_at_latest_is_refused" {
     addon_versions = { coredns = "latest" }
   }
   expect_failures = [var.addon_versions]
+}
+
+run "a_log_group_of_our_own_is_refused" {
+  command = plan
+  variables {
+    log_group_name = "/fileflux/dev/cluster"
+  }
+  expect_failures = [var.log_group_name]
+}
+
+run "another_clusters_log_group_is_refused" {
+  command = plan
+  variables {
+    log_group_name = "/aws/eks/fileflux-prod/cluster"
+  }
+  expect_failures = [aws_eks_cluster.this]
 }

@@ -34,7 +34,7 @@ override_module {
 override_module {
   target = module.logs
   outputs = {
-    group_names = { application = "/fileflux/dev/application", host = "/fileflux/dev/host" }
+    group_names = { application = "/fileflux/dev/application", host = "/fileflux/dev/host", cluster = "/aws/eks/fileflux-dev/cluster" }
     group_arns  = { application = "arn:aws:logs:eu-central-1:123456789012:log-group:a", host = "arn:aws:logs:eu-central-1:123456789012:log-group:h" }
   }
 }
