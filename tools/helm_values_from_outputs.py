@@ -5,9 +5,9 @@
     helm upgrade --install fileflux helm/fileflux \
         --values helm/fileflux/values-prod.yaml --values prod-fileflux.yaml
 
-Charts: fileflux, cockroachdb, kafka, karpenter (NodePools), karpenter-controller (Karpenter's own
-chart). No secret passes here: values name entries of Secrets Manager. Outputs that lack something
-are refused with status 1 and what to do.
+Charts: fileflux, cockroachdb, kafka, karpenter (NodePools), external-dns (its token); and, with
+-controller, the charts of Karpenter and ExternalDNS themselves. No secret passes here: values name
+entries of Secrets Manager. Outputs that lack something are refused with status 1 and what to do.
 """
 
 import argparse
@@ -145,12 +145,27 @@ def karpenter_controller(outputs: Outputs) -> Values:
     }
 
 
+def external_dns(outputs: Outputs) -> Values:
+    """The chart helm/external-dns: which entry holds Cloudflare's token."""
+    return {"region": outputs.at("region"), "secret": outputs.at("cloudflare")}
+
+
+def external_dns_controller(outputs: Outputs) -> Values:
+    """ExternalDNS's own chart, beside helm/external-dns/controller.yaml."""
+    return {
+        "domainFilters": [outputs.at("domain_name")],
+        "txtOwnerId": outputs.at("cluster", "name"),
+    }
+
+
 CHARTS: Final[dict[str, Callable[[Outputs], Values]]] = {
     "fileflux": fileflux,
     "cockroachdb": cockroachdb,
     "kafka": kafka,
     "karpenter": karpenter,
     "karpenter-controller": karpenter_controller,
+    "external-dns": external_dns,
+    "external-dns-controller": external_dns_controller,
 }
 
 

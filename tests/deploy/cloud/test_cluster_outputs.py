@@ -8,13 +8,15 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from tests.deploy.kube.rendered import rendered
 from tools.deploy_tools import path_of
 from tools.helm_values_from_outputs import CHARTS, Outputs, Refused
 
 ROOT: Final = Path(__file__).parents[3]
 SAMPLE: Final = (Path(__file__).parent / "outputs.json").read_text()
+HOW_TO: Final = (ROOT / "docs/how-to/deploy-aws.md").read_text()
 OURS: Final = [name for name in CHARTS if (ROOT / "helm" / name / "Chart.yaml").exists()]
-"""Karpenter's own chart is not in the repository."""
+"""The charts of Karpenter and ExternalDNS themselves are not in the repository."""
 
 
 def changed(**parts: Any) -> str:
@@ -52,6 +54,20 @@ def test_karpenter_itself_gets_its_queue_and_its_role() -> None:
     assert values["settings"]["interruptionQueue"] == "fileflux-dev-karpenter"
     annotations = values["serviceAccount"]["annotations"]
     assert annotations["eks.amazonaws.com/role-arn"].endswith("role/fileflux-dev-karpenter")
+
+
+def test_external_dns_reads_its_token_from_a_file_that_its_class_makes() -> None:
+    """Cloudflare's entry is JSON; the class takes one field of it under the name that is read."""
+    values = yaml.safe_load((ROOT / "helm/external-dns/controller.yaml").read_text())
+    [token] = [one["value"] for one in values["env"] if one["name"] == "CF_API_TOKEN"]
+    [mount], [volume] = values["extraVolumeMounts"], values["extraVolumes"]
+    [made] = rendered("external-dns")
+    [entry] = yaml.safe_load(made["spec"]["parameters"]["objects"])
+    [field] = entry["jmesPath"]
+    assert token == f"file:{mount['mountPath']}/{field['objectAlias']}"
+    assert volume["csi"]["volumeAttributes"]["secretProviderClass"] == made["metadata"]["name"]
+    assert entry["objectName"] == CHARTS["external-dns"](Outputs(SAMPLE))["secret"]
+    assert f'{{"{field["path"]}":"%s"}}' in HOW_TO
 
 
 def test_services_read_the_entries_of_their_environment() -> None:
