@@ -13,6 +13,7 @@ locals {
 }
 
 resource "aws_cloudwatch_log_group" "this" {
+  #checkov:skip=CKV_AWS_338:The environment says how long: dev keeps logs for two weeks, prod for a year.
   for_each = local.groups
 
   name              = each.value

@@ -21,6 +21,7 @@ UNTAGGABLE: Final = frozenset(
         "aws_iam_role_policy_attachment",
         "aws_kms_alias",
         "aws_msk_cluster_policy",
+        "aws_msk_configuration",
         "aws_msk_scram_secret_association",
         "aws_route",
         "aws_route_table_association",
@@ -47,7 +48,7 @@ ENCRYPTED_BY: Final = {
     "aws_msk_cluster": "encryption_info",
     "aws_secretsmanager_secret": "kms_key_id",
     "aws_sns_topic": "kms_master_key_id",
-    "aws_sqs_queue": "kms_master_key_id",
+    "aws_sqs_queue": "sqs_managed_sse_enabled",
 }
 """Where data lies, and the argument that names our key."""
 EVERYBODY: Final = re.compile(r"0\.0\.0\.0/0|::/0")

@@ -308,9 +308,14 @@ class Ownership(BucketPart):
 class Lifecycle(BucketPart):
     def call(self, client: Any, bucket: str, planned: State) -> None:
         (rule,) = planned["rule"]
-        days = int(rule["noncurrent_version_expiration"][0]["noncurrent_days"])
         made = {"ID": rule["id"], "Status": rule["status"], "Filter": {"Prefix": ""}}
-        made["NoncurrentVersionExpiration"] = {"NoncurrentDays": days}
+        for one in rule["noncurrent_version_expiration"] or []:
+            made["NoncurrentVersionExpiration"] = {"NoncurrentDays": int(one["noncurrent_days"])}
+        for one in rule["expiration"] or []:
+            made["Expiration"] = {"Days": int(one["days"])}
+        for one in rule["transition"] or []:
+            moved = {"Days": int(one["days"]), "StorageClass": one["storage_class"]}
+            made["Transitions"] = [moved]
         client.put_bucket_lifecycle_configuration(
             Bucket=bucket, LifecycleConfiguration={"Rules": [made]}
         )
