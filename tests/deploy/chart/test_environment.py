@@ -119,8 +119,8 @@ def test_every_setting_can_be_set_by_one_way_only() -> None:
 
 
 def test_every_service_has_a_place_in_the_chart() -> None:
-    """`metadata all` is for one machine; `metadata` is the migration."""
-    assert set(SETTINGS) - {"metadata all"} == set(CLASSES.values())
+    """`metadata all` is for one machine, `metadata` is the migration, the demo is a command."""
+    assert set(SETTINGS) - {"metadata all", "console demo"} == set(CLASSES.values())
     assert {one["values"] for one in COMPONENTS.values()} == set(CLASSES)
 
 
