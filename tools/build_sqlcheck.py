@@ -16,7 +16,8 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 SOURCE_DIR: Final = ROOT / "tools" / "sqlcheck"
 CACHE_DIR: Final = Path(os.environ.get("FILEFLUX_CACHE_DIR") or ROOT / ".cache").resolve()
-GO_MIN: Final = (1, 23)
+GO_MIN: Final = (1, 26, 8)
+"""What the newest of tools/deploy_tools.py asks for."""
 
 
 def main() -> None:
@@ -53,8 +54,8 @@ def find_go() -> Path:
 
 def go_version(go: str) -> tuple[int, ...]:
     answer = subprocess.run([go, "version"], capture_output=True, text=True, check=False)  # noqa: S603
-    match = re.search(r"go(\d+)\.(\d+)", answer.stdout)
-    return tuple(map(int, match.groups())) if match else (0,)
+    match = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", answer.stdout)
+    return tuple(int(part or 0) for part in match.groups()) if match else (0,)
 
 
 def go_environment() -> dict[str, str]:

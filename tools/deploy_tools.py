@@ -210,14 +210,28 @@ def _unpack(tool: DebianTool) -> None:
     """`apt-get download` needs no root and installs nothing."""
     apt = shutil.which("apt-get")
     if apt is None:
-        raise ToolUnavailable(
-            f"{tool.package} comes from Debian's packages, and apt-get is missing"
-        )
+        raise ToolUnavailable(f"{tool.package} is a package of Debian's, and apt-get is missing")
     folder = TOOLS_DIR / f"debian-{tool.package}"
-    run([apt, "download", "-qq", tool.package], directory=folder)
+    try:
+        run([apt, "download", "-qq", tool.package], directory=folder)
+    except ToolUnavailable:
+        _download_by_lists_of_our_own(apt, tool, folder)
     for archive in folder.glob(f"{tool.package}_*.deb"):
         run(["dpkg-deb", "--extract", str(archive), str(folder)])
         archive.unlink()
+
+
+def _download_by_lists_of_our_own(apt: str, tool: DebianTool, folder: Path) -> None:
+    """A fresh machine has no lists of packages, and to update its own would need root."""
+    state, cache = folder / "apt-state", folder / "apt-cache"
+    for directory in (state / "lists/partial", cache / "archives/partial"):
+        directory.mkdir(parents=True, exist_ok=True)
+    own = [f"-oDir::State={state}", f"-oDir::Cache={cache}", "-oDebug::NoLocking=1"]
+    own += ["-oDir::State::status=/var/lib/dpkg/status", "-oAPT::Sandbox::User=root"]
+    run([apt, *own, "update", "-qq"])
+    run([apt, *own, "download", "-qq", tool.package], directory=folder)
+    shutil.rmtree(state)
+    shutil.rmtree(cache)
 
 
 def _described(tool: Tool) -> str:
