@@ -1,6 +1,7 @@
 """Between the plan's slots and devices, and between nodes and what FileFlux knows of them."""
 
 import base64
+import re
 
 
 def vdev_disks(vdevs, device_by_slot):
@@ -28,12 +29,15 @@ def nodes_that_take(ready, identities, intents):
     return sorted(set(found))
 
 
+def pool_metric(text, name, pool):
+    """A gauge of one pool in Prometheus' text format; 0 where it is not told."""
+    match = re.search(rf'^{name}\{{pool="{re.escape(pool)}"\}} (\S+)$', text, re.MULTILINE)
+    return float(match.group(1)) if match else 0.0
+
+
 class FilterModule:
     """Names of the filters."""
 
     def filters(self):
-        return {
-            "vdev_disks": vdev_disks,
-            "pool_disks": pool_disks,
-            "nodes_that_take": nodes_that_take,
-        }
+        ours = (vdev_disks, pool_disks, nodes_that_take, pool_metric)
+        return {one.__name__: one for one in ours}

@@ -221,7 +221,10 @@ def test_the_exporter_is_waited_for_until_it_tells_the_new_size(node: Node, tmp_
             "zfs_expand_exporter_url": f"http://127.0.0.1:{server.server_port}/metrics",
             "zfs_expand_exporter_tries": 1,
         }
-        assert node.play("expand_pool.yml").status == 2
+        refused = node.play("expand_pool.yml")
+        assert refused.status == 2
+        assert "node reports the size" in refused.results[-1]["task"]
+        assert "Task failed" not in refused.failures
         (tmp_path / "metrics").write_text('zfs_pool_size_bytes{pool="fileflux"} 1.065353216e+09\n')
         done(node.play("expand_pool.yml"))
         server.shutdown()
