@@ -60,7 +60,6 @@ def ansible_environment() -> dict[str, str]:
     return {
         **os.environ,
         "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
-        "ANSIBLE_CALLBACKS_ENABLED": "",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_LOCALHOST_WARNING": "False",
         "PATH": f"{deploy_bin()}{os.pathsep}/usr/local/sbin:/usr/sbin:/sbin:{os.environ['PATH']}",

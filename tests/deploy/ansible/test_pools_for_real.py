@@ -120,7 +120,7 @@ def _start_again(node: Node, vdevs: int) -> int:
         return vdevs
     node.zfs("zpool", "destroy", "fileflux")
     for volume in node.cloud.volumes(node.instance_id):
-        node.cloud.ec2.detach_volume(VolumeId=volume["VolumeId"])
+        node.cloud.ec2.detach_volume(VolumeId=volume["VolumeId"], InstanceId=node.instance_id)
         node.cloud.ec2.delete_volume(VolumeId=volume["VolumeId"])
     done(node.play("create_pool.yml", **ONE))
     node.zfs("sh", "-c", f"echo kept > {node.mount}/file")
