@@ -46,6 +46,27 @@ def test_hosts_are_grouped_by_role_environment_and_zone(cloud: Cloud, tmp_path: 
     assert set(found["_meta"]["hostvars"]) == {node, bastion}
 
 
+@pytest.mark.parametrize("in_kubernetes", [True, False])
+def test_a_nodes_ports_are_its_pods_in_kubernetes_and_else_the_hosts(
+    cloud: Cloud, tmp_path: Path, in_kubernetes: bool
+) -> None:
+    node = cloud.make_node()
+    stub = tmp_path / "kubectl"
+    stub.write_text('#!/bin/sh\nfor last; do :; done\necho "pod-of-${last#spec.nodeName=}"\n')
+    stub.chmod(0o755)
+    said = told(
+        cloud,
+        tmp_path,
+        node,
+        "{{ private_dns_name }} {{ fileflux_node_address }} [{{ node_upgrade_kubernetes_node }}]",
+        fileflux_kubernetes=in_kubernetes,
+    )
+    name = said[0]
+
+    assert name.startswith("ip-")
+    assert said[1:3] == ([f"pod-of-{name}", f"[{name}]"] if in_kubernetes else ["127.0.0.1", "[]"])
+
+
 @pytest.mark.parametrize(
     ("connection", "address", "plugin"),
     [
@@ -57,19 +78,27 @@ def test_a_host_is_reached_by_its_id_or_by_its_private_address(
     cloud: Cloud, tmp_path: Path, connection: str, address: str, plugin: str
 ) -> None:
     node = cloud.make_node()
-    told = "{{ ansible_host ~ ' ' ~ vars[word] ~ ' ' ~ ansible_connection }}"
-    given = json.dumps({"fileflux_connection": connection, "word": address})
-    arguments = [node, "-i", "inventory/dev.aws_ec2.yml", "-e", given]
-    arguments += ["-m", "ansible.builtin.debug", "-a", f"msg={told!r}"]
+    template = "{{ ansible_host ~ ' ' ~ vars[word] ~ ' ' ~ ansible_connection }}"
+    given = {"fileflux_connection": connection, "word": address}
+    host, expected, used = told(cloud, tmp_path, node, template, **given)[:3]
+
+    assert host == expected
+    assert used == plugin
+
+
+def told(cloud: Cloud, home: Path, node: str, template: str, **given: Any) -> list[str]:
+    """The words that a template becomes for a host of the inventory."""
+    arguments = [node, "-i", "inventory/dev.aws_ec2.yml", "-e", json.dumps(given)]
+    arguments += ["-m", "ansible.builtin.debug", "-a", f"msg={template!r}"]
+    environment = {**ansible_environment(), "AWS_ENDPOINT_URL": cloud.url}
+    environment |= {"ANSIBLE_HOME": str(home), "PATH": f"{home}:{environment['PATH']}"}
     run = subprocess.run(
         [str(deploy_bin() / "ansible"), *arguments],
         cwd=ANSIBLE,
-        env={**ansible_environment(), "AWS_ENDPOINT_URL": cloud.url, "ANSIBLE_HOME": str(tmp_path)},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    host, expected, used = run.stdout.split("msg:")[1].split()[:3]
-    assert host == expected
-    assert used == plugin
+    return run.stdout.split("msg:")[1].split()

@@ -16,7 +16,7 @@ from tests.deploy.ansible.machine import Node, Run
 from tests.deploy.ansible.test_pools_for_real import BROKEN, bare, done, node, twice_and_checked
 
 __all__ = ["bare", "node"]
-pytestmark = [pytest.mark.deploy, pytest.mark.zfs]
+pytestmark = [pytest.mark.deploy, pytest.mark.zfs, pytest.mark.timeout(3600)]
 OTHERS: Final = ("node-2", "node-3", "node-4")
 FILEFLUX: Final = """#!/usr/bin/python3
 import json, pathlib, sys

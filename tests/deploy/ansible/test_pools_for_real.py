@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.deploy.ansible.machine import GIB, Node, Run, link_of, running_node
+from tests.deploy.ansible.machine import GIB, Node, Run, link_of, running_node, wait_for
 
-pytestmark = [pytest.mark.deploy, pytest.mark.zfs]
+pytestmark = [pytest.mark.deploy, pytest.mark.zfs, pytest.mark.timeout(3600)]
 ONE: Final[dict[str, Any]] = {"zfs_expand_size_gib": 1}
 BROKEN: Final = 99
 
@@ -118,7 +118,9 @@ def _start_again(node: Node, vdevs: int) -> int:
     """An instance has eleven names for data disks: four mirrors are enough, then a new node."""
     if vdevs < 4:
         return vdevs
-    node.zfs("zpool", "destroy", "fileflux")
+    # What a killed run had started may still look at the pool.
+    destroy = ("zpool", "destroy", "-f", "fileflux")
+    wait_for(lambda: node.zfs(*destroy, check=False).returncode == 0, "the pool stays busy")
     for volume in node.cloud.volumes(node.instance_id):
         node.cloud.ec2.detach_volume(VolumeId=volume["VolumeId"], InstanceId=node.instance_id)
         node.cloud.ec2.delete_volume(VolumeId=volume["VolumeId"])
