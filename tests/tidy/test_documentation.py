@@ -112,11 +112,13 @@ def test_every_metric_and_variable_that_a_page_names_exists() -> None:
 
 
 def _names_of_deployments() -> list[str]:
-    """Variables that the compose file reads, metrics that the adapter makes for autoscalers."""
+    """Variables that the compose file reads and playbooks know; metrics made for autoscalers."""
     compose = (ROOT / "docker-compose.yml").read_text()
     adapter = (ROOT / "helm/fileflux/prometheus-adapter.yaml").read_text()
     made = re.findall(r"\bas: (\w+)", adapter)
-    return re.findall(r"\$\{(\w+)", compose) + made
+    inventory = [*ROOT.glob("ansible/inventory/**/*.yml"), *ROOT.glob("ansible/roles/*/defaults/*")]
+    asked = [name for path in inventory for name in re.findall(r"^(\w+):", path.read_text(), re.M)]
+    return re.findall(r"\$\{(\w+)", compose) + made + asked
 
 
 def test_every_decision_is_in_the_index() -> None:

@@ -120,6 +120,15 @@ class Admin:
         await self._submit(change)
         return {"bucket": name, "access_log": is_on}
 
+    async def list_nodes(self) -> dict[str, Any]:
+        """What operators said of nodes; of the others nobody said anything, they are active."""
+        intents = await self._metadata.reader.node_intents()
+        nodes = [
+            {"node": node_id, "intent": intent, "weight": weight}
+            for node_id, (intent, weight) in sorted(intents.items())
+        ]
+        return {"nodes": nodes}
+
     async def set_node(self, node_id: str, intent: str, weight: float) -> dict[str, Any]:
         change = SetNodeIntent(node_id=NodeId(node_id), intent=intent, weight=weight, **self._who())
         await self._submit(change)

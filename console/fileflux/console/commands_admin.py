@@ -178,6 +178,15 @@ def set_bucket_access_log(
     _run(data_dir, as_json, lambda admin: admin.set_bucket_access_log(name, is_on=state == "on"))
 
 
+@node_app.command("list", epilog=EXIT_CODES)
+def list_nodes(as_json: AsJson = False, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Show what was said of nodes with `node set`; all others are active with weight 1.
+
+    Example: fileflux admin node list --json
+    """
+    _run(data_dir, as_json, lambda admin: admin.list_nodes())
+
+
 @node_app.command("set", epilog=EXIT_CODES)
 def set_node(
     node_id: Annotated[str, typer.Argument(help="The node's id, as its log and heartbeats say.")],

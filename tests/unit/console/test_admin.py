@@ -64,3 +64,18 @@ async def test_a_password_that_clients_could_not_use_is_refused(
         await _admin(direct).create_user("alice", password)
 
     assert direct.changes == []
+
+
+async def test_what_was_said_of_nodes_is_listed_by_their_ids(direct: Direct) -> None:
+    async def node_intents() -> dict[str, tuple[str, float]]:
+        return {"node-b": ("drain", 1.0), "node-a": ("active", 0.5)}
+
+    metadata = SimpleNamespace(direct=direct, reader=SimpleNamespace(node_intents=node_intents))
+    listed = await Admin(metadata, bytes(32)).list_nodes()  # type: ignore[arg-type]
+
+    assert listed == {
+        "nodes": [
+            {"node": "node-a", "intent": "active", "weight": 0.5},
+            {"node": "node-b", "intent": "drain", "weight": 1.0},
+        ]
+    }
