@@ -40,8 +40,8 @@ dev: ## Run the whole system in the foreground (ARGS="--port 0 --json")
 up: ## Run the compose file; secrets are made once, in secrets/ (COMPOSE="-f … -f …")
 	@$(PYTHON) tools/make_secrets.py
 	docker compose $(COMPOSE) up --build --detach
-	docker compose $(COMPOSE) wait demo
-	docker compose $(COMPOSE) logs --no-log-prefix --tail 1 demo
+	@docker compose $(COMPOSE) wait demo; code=$$?; \
+		docker compose $(COMPOSE) logs --no-log-prefix --tail 20 demo; exit $$code
 
 .PHONY: down
 down: ## Stop the compose file; data stays

@@ -2,7 +2,7 @@
 # Nothing of this build stays in the image: no key, no identity, no log, no history.
 set -euo pipefail
 
-readonly ROOT="${FILEFLUX_IMAGE_ROOT:-}"
+readonly ROOT="${IMAGE_ROOT:-}"
 
 rm -rf "$ROOT"/tmp/fileflux-files "$ROOT"/var/lib/apt/lists/* "$ROOT"/var/cache/apt/archives/*.deb
 rm -f "$ROOT"/etc/ssh/ssh_host_*

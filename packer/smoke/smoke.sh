@@ -1,9 +1,9 @@
 #!/bin/bash
-# What a finished image must be; each check says so. Ends with 1 when any fails. FILEFLUX_IMAGE_ROOT:
+# What a finished image must be; each check says so. Ends with 1 when any fails. IMAGE_ROOT:
 # a mounted image instead of the running system.
 set -uo pipefail
 
-readonly ROOT="${FILEFLUX_IMAGE_ROOT:-}"
+readonly ROOT="${IMAGE_ROOT:-}"
 failed=0
 
 check() {

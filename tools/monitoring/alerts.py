@@ -220,6 +220,23 @@ STORAGE: Final = Group(
             "Writes become slow. More free space mends it.",
         ),
         Alert(
+            "FileFluxScrubOverdue",
+            "time() - zfs_pool_scrub_timestamp_seconds > 45 * 86400",
+            "1h",
+            "ticket",
+            "Pool {{ $labels.pool }} at {{ $labels.instance }} was not scrubbed for 45 days",
+            "A scrub a month finds blocks that went bad while another copy is whole.",
+        ),
+        Alert(
+            "FileFluxDiskErrors",
+            "increase(zfs_pool_read_errors[1h]) + increase(zfs_pool_write_errors[1h]) + "
+            "increase(zfs_pool_checksum_errors[1h]) > 0",
+            "0m",
+            "ticket",
+            "Disks of pool {{ $labels.pool }} at {{ $labels.instance }} fail",
+            "ZFS mended what it could. A disk that begins so goes on.",
+        ),
+        Alert(
             "FileFluxPullsFailing",
             "sum by (instance, reason) (rate(fileflux_node_pulls_failed_total[5m])) > 0.5",
             "10m",

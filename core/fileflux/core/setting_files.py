@@ -39,6 +39,8 @@ def _read(path: Path, *, is_given_too: bool) -> tuple[str, str]:
     if is_given_too:
         return "", "the variable without _FILE is set too; give one of them"
     try:
+        if path.exists() and not path.is_file():
+            return "", f"{path} is no file"
         with path.open("rb") as file:
             raw = file.read(VALUE_BYTES_MAX + 1)
         if len(raw) > VALUE_BYTES_MAX:

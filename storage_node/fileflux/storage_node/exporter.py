@@ -36,6 +36,22 @@ POOL_METRICS: Final[dict[str, tuple[str, _PoolValue]]] = {
         "0 ONLINE, 1 DEGRADED, 2 FAULTED, 3 OFFLINE, 4 UNAVAIL, 5 REMOVED, 6 SUSPENDED, 7 other.",
         lambda pool: pool.health_code,
     ),
+    "zfs_pool_scrub_timestamp_seconds": (
+        "When the last scrub ended, since 1970; missing before the first.",
+        lambda pool: pool.condition.scrubbed_s if pool.condition else None,
+    ),
+    "zfs_pool_read_errors": (
+        "Reads that failed, of all disks since the last clear.",
+        lambda pool: pool.condition.read_errors if pool.condition else None,
+    ),
+    "zfs_pool_write_errors": (
+        "Writes that failed, of all disks since the last clear.",
+        lambda pool: pool.condition.write_errors if pool.condition else None,
+    ),
+    "zfs_pool_checksum_errors": (
+        "Blocks whose checksum did not match, of all disks since the last clear.",
+        lambda pool: pool.condition.checksum_errors if pool.condition else None,
+    ),
 }
 
 FILESYSTEM_METRICS: Final = {

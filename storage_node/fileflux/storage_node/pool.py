@@ -43,8 +43,19 @@ class FilesystemFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PoolCondition:
+    """What `zpool status` tells beside the figures. `scrubbed_s`: when the last scrub ended, in
+    seconds since 1970; None: never. Errors are those of all disks since the last clear."""
+
+    scrubbed_s: float | None
+    read_errors: int
+    write_errors: int
+    checksum_errors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolFigures:
-    """One look at the pool. `fragmentation_percent` None: this ZFS does not tell."""
+    """One look at the pool. None: this ZFS does not tell."""
 
     name: str
     size_bytes: int
@@ -54,6 +65,7 @@ class PoolFigures:
     fragmentation_percent: float | None
     health: str
     filesystems: tuple[FilesystemFigures, ...]
+    condition: PoolCondition | None = None
 
     @property
     def health_code(self) -> int:

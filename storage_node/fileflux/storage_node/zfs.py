@@ -15,7 +15,8 @@ from fileflux.core.errors import Invalid
 from fileflux.core.model import GIB, KIB, MIB
 from fileflux.core.telemetry import get_logger
 from fileflux.storage_node.identity import IDENTITY_FILE
-from fileflux.storage_node.pool import FilesystemFigures, PoolFigures
+from fileflux.storage_node.pool import FilesystemFigures, PoolCondition, PoolFigures
+from fileflux.storage_node.zpool_status import parse_status
 
 log = get_logger(__name__)
 
@@ -89,7 +90,16 @@ class ZfsBackend:
             fragmentation_percent=parse_percent(pool.get("fragmentation", "-")),
             health=pool["health"],
             filesystems=tuple(filesystems),
+            condition=await self._condition(),
         )
+
+    async def _condition(self) -> PoolCondition | None:
+        """The figures go on without it: it is written for people, and may change."""
+        try:
+            return parse_status(await self._ask(["zpool", "status", self._pool]))
+        except ZfsFailed as error:
+            log.warning("zpool status does not answer", pool=self._pool, reason=str(error))
+            return None
 
     async def is_mounted(self) -> bool:
         """Return whether the dataset is mounted anywhere; raise ZfsFailed."""

@@ -106,6 +106,20 @@ CASES: Final[dict[str, Case]] = {
     "FileFluxPoolFilling": gauge('zfs_pool_capacity_percent{pool="p"}', "85", "70"),
     "FileFluxPoolUnhealthy": gauge('zfs_pool_health_status{pool="p"}', "1", "0"),
     "FileFluxPoolFragmented": gauge('zfs_pool_fragmentation_percent{pool="p"}', "70", "20"),
+    # promtool's time begins in 1970: a scrub 100 days before it.
+    "FileFluxScrubOverdue": gauge('zfs_pool_scrub_timestamp_seconds{pool="p"}', "-8640000", "0"),
+    "FileFluxDiskErrors": Case(
+        (
+            ('zfs_pool_read_errors{pool="p"}', "0+1x90"),
+            ('zfs_pool_write_errors{pool="p"}', "0x90"),
+            ('zfs_pool_checksum_errors{pool="p"}', "0x90"),
+        ),
+        (
+            ('zfs_pool_read_errors{pool="p"}', "7x90"),
+            ('zfs_pool_write_errors{pool="p"}', "0x90"),
+            ('zfs_pool_checksum_errors{pool="p"}', "0x90"),
+        ),
+    ),
     "FileFluxPullsFailing": counter('fileflux_node_pulls_failed_total{reason="gone"}', 60, 1),
     "FileFluxReplicasFailing": counter('fileflux_replicas_failed_total{reason="Corrupt"}', 60, 1),
     "FileFluxWebhooksBehind": gauge("fileflux_webhook_waiting", "9000", "20"),

@@ -38,6 +38,10 @@ BEFORE_ANYTHING_FAILS: Final = {
     "fileflux_trace_spans_total",
     "fileflux_broker_reconnects_total",
     "zfs_pool_fragmentation_percent",
+    "zfs_pool_scrub_timestamp_seconds",
+    "zfs_pool_read_errors",
+    "zfs_pool_write_errors",
+    "zfs_pool_checksum_errors",
 }
 
 

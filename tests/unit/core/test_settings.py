@@ -1,5 +1,6 @@
 """Start-up fails early, with every problem listed at once."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,14 @@ class TestFiles:
     ) -> None:
         self.give(monkeypatch, tmp_path / "secret", value)
         assert said in self.problem()
+
+    def test_what_is_no_file_is_refused_at_once(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """Opening a named pipe that nobody writes to would wait for ever."""
+        os.mkfifo(tmp_path / "pipe")
+        monkeypatch.setenv("FILEFLUX_CLUSTER_SECRET_FILE", str(tmp_path / "pipe"))
+        assert "is no file" in self.problem()
 
     def test_both_ways_at_once_are_refused(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

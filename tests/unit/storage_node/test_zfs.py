@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,41 @@ from fileflux.storage_node.zfs import (
 ZPOOL_P = "zpool list -H -p -o name tank"
 ZPOOL_NEW = "zpool list -H -p -o name,size,allocated,free,capacity,fragmentation,health tank"
 ZPOOL_OLD = "zpool list -H -o name,size,allocated,free,capacity,health tank"
+ZPOOL_STATUS = "zpool status tank"
 ZFS_POOL = "zfs get -H -p -o property,value used,available,referenced tank"
 ZFS_DATASET = "zfs get -H -p -o property,value used,available,referenced tank/fileflux"
 
+# Written after zpool-status(8) of OpenZFS 2, and as zfs-fuse 0.7 prints it.
+STATUS_NEW = """\
+  pool: tank
+ state: DEGRADED
+  scan: scrub repaired 1.50M in 02:13:04 with 0 errors on Sun Nov  1 02:37:05 2026
+config:
+
+\tNAME        STATE     READ WRITE CKSUM
+\ttank        DEGRADED     0     0     0
+\t  mirror-0  DEGRADED     0     0     0
+\t    sda     ONLINE       0     0     3
+\t    sdb     FAULTED     17  1.2K     0  too many errors
+\tlogs
+\t  nvme0     ONLINE       0     0     1
+
+errors: No known data errors
+"""
+STATUS_OLD = """\
+  pool: tank
+ state: ONLINE
+ scrub: scrub completed after 0h0m with 0 errors on Tue Dec  1 00:00:00 2026
+config:
+
+\tNAME        STATE     READ WRITE CKSUM
+\ttank        ONLINE       0     0     0
+\t  /disk0    ONLINE       0     0     0
+
+errors: No known data errors
+"""
 OPENZFS = {
+    ZPOOL_STATUS: (0, STATUS_NEW, ""),
     ZPOOL_P: (0, "tank\n", ""),
     ZPOOL_NEW: (
         0,
@@ -40,6 +72,7 @@ OPENZFS = {
     ),
 }
 ZFS_FUSE = {
+    ZPOOL_STATUS: (0, STATUS_OLD, ""),
     ZPOOL_P: (2, "", "invalid option 'p'\nusage:\n\tlist [-H] [-o property[,...]] [pool] ...\n"),
     ZPOOL_OLD: (0, "tank\t504M\t628K\t503M\t0%\tONLINE\n", ""),
     ZFS_POOL: (0, "used\t385024\navailable\t494542848\nreferenced\t114688\n", ""),
@@ -90,6 +123,51 @@ async def test_zfs_fuse_rounds_and_knows_no_fragmentation() -> None:
     assert figures.fragmentation_percent is None
     assert figures.capacity_percent == 0
     assert figures.filesystems[0].available_bytes == 494542848
+
+
+async def test_errors_are_those_of_the_disks_each_counted_once() -> None:
+    """The rows of pool and mirror count what was not mended, which their disks count too."""
+    condition = (await backend(Recorded(OPENZFS)).figures()).condition
+    assert condition is not None
+    assert (condition.read_errors, condition.write_errors) == (17, 1200)
+    assert condition.checksum_errors == 4
+
+
+@pytest.mark.parametrize(
+    ("answers", "ended"),
+    [(OPENZFS, "2026-11-01T02:37:05"), (ZFS_FUSE, "2026-12-01")],
+)
+async def test_the_last_scrub_is_known_in_the_zone_of_the_host(
+    answers: Mapping[str, tuple[int, str, str]], ended: str
+) -> None:
+    condition = (await backend(Recorded(answers)).figures()).condition
+    assert condition is not None
+    assert condition.scrubbed_s == datetime.fromisoformat(ended).astimezone().timestamp()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  scan: none requested\n",
+        "  scan: scrub in progress since Sun Nov  1 00:24:01 2026\n",
+        "  scan: resilvered 5G in 00:01:00 with 0 errors on Sun Nov  1 02:37:05 2026\n",
+        "  scan: scrub repaired 0B in 1 days 02:13:04 with 0 errors on Xxx Nov 99 02:37:05 2026\n",
+    ],
+)
+async def test_without_a_scrub_that_ended_there_is_no_time_and_no_error(text: str) -> None:
+    answers = {**OPENZFS, ZPOOL_STATUS: (0, text, "")}
+    condition = (await backend(Recorded(answers)).figures()).condition
+    assert condition is not None
+    assert condition.scrubbed_s is None
+    assert condition.read_errors == 0
+
+
+async def test_the_figures_go_on_when_status_does_not_answer() -> None:
+    answers = {**OPENZFS, ZPOOL_STATUS: (1, "", "cannot open")}
+    figures = await backend(Recorded(answers)).figures()
+    assert figures.condition is None
+    assert figures.health == "ONLINE"
 
 
 async def test_which_one_it_is_is_found_out_once() -> None:

@@ -41,6 +41,23 @@ POOLS: Final = Dashboard(
                     "{{instance}} {{pool}}",
                 ),
                 plain(
+                    "Since the last scrub",
+                    "Once a month is enough; missing: never.",
+                    "s",
+                    "time() - zfs_pool_scrub_timestamp_seconds",
+                    "{{instance}} {{pool}}",
+                ),
+                Panel(
+                    "Errors of disks",
+                    "Since the last clear: reads, writes, checksums.",
+                    "short",
+                    (
+                        Query("sum by (instance) (zfs_pool_read_errors)", "{{instance}} read"),
+                        Query("sum by (instance) (zfs_pool_write_errors)", "{{instance}} write"),
+                        Query("sum by (instance) (zfs_pool_checksum_errors)", "{{instance}} sum"),
+                    ),
+                ),
+                plain(
                     "File systems",
                     "What each has left.",
                     "bytes",
