@@ -58,6 +58,7 @@ MORE: Final[dict[str, tuple[set[Flow], set[Flow]]]] = {
     ),
     "tracing": ({(one, "monitoring", "4318/TCP") for one in SERVICES}, set()),
     "webhooks inside": ({("webhooks", "10.1.0.0/16", "any")}, set()),
+    "routes to SQS": ({("webhooks", "169.254.170.23/32", "80/TCP")}, set()),
     "values-postgres.yaml": (
         {(one, "anybody", "5432/TCP") for one in WITH_DATABASE},
         {(one, "database", "26257/TCP") for one in WITH_DATABASE},

@@ -37,6 +37,7 @@ OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "tracing": ("tracing.endpoint=http://collector:4318", "tracing.ratio=1"),
     "webhooks inside": ("webhooks.allowHttp=true", "webhooks.allowedNetworks={10.1.0.0/16}"),
+    "routes to SQS": ("webhooks.awsRoutes=true",),
     "without the optional": (
         *("webhooks.enabled=false", "migrate.enabled=false", "tests.enabled=false"),
         *("networkPolicy.enabled=false", "podDisruptionBudgets.enabled=false"),

@@ -124,6 +124,11 @@ def no_token(found: Found) -> list[str]:
     return pods + accounts
 
 
+def no_links(found: Found) -> list[str]:
+    """The Service RELEASE-ingest would set FILEFLUX_INGEST_PORT=tcp://… in every pod."""
+    return [name for name, _, spec in _pods(found) if spec.get("enableServiceLinks") is not False]
+
+
 def accounts_exist(found: Found) -> list[str]:
     made = {one["metadata"]["name"] for one in found if one["kind"] == "ServiceAccount"}
     named = {spec.get("serviceAccountName") for _, _, spec in _pods(found)} - {None}
@@ -213,5 +218,5 @@ def mounts_exist(found: Found) -> list[str]:
 
 POLICIES: Final[tuple[Policy, ...]] = (
     *(no_root, read_only_root, no_privileges, no_host, probes, resources, images, no_token),
-    *(accounts_exist, budgets, ports_exist, selectors_select, mounts_exist),
+    *(no_links, accounts_exist, budgets, ports_exist, selectors_select, mounts_exist),
 )

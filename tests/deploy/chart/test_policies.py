@@ -76,6 +76,7 @@ BREAKS: list[tuple[Policy, Change]] = [
     (policies.images, lambda pod: _container(pod).update(image="fileflux/ingest:latest")),
     (policies.images, lambda pod: _container(pod).update(image="fileflux/ingest")),
     (policies.no_token, lambda pod: pod.pop("automountServiceAccountToken")),
+    (policies.no_links, lambda pod: pod.pop("enableServiceLinks")),
     (policies.accounts_exist, lambda pod: pod.update(serviceAccountName="nobody")),
     (policies.ports_exist, lambda pod: _container(pod)["ports"].pop(0)),
     (policies.mounts_exist, lambda pod: pod["volumes"].pop()),
