@@ -13,3 +13,6 @@ rm -rf "$ROOT"/var/lib/cloud/instance "$ROOT"/var/lib/cloud/instances/*
 # An empty machine-id is filled at the first boot; a copied one would be every node's.
 : > "$ROOT/etc/machine-id"
 rm -f "$ROOT"/var/lib/dbus/machine-id "$ROOT"/etc/zfs/zpool.cache
+# Without a hostid ZFS writes no owner into a pool: the disks of a machine that died are imported by the
+# next one unforced. A volume of EBS is attached to one machine at a time, which is what guards it.
+rm -f "$ROOT"/etc/hostid

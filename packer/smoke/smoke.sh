@@ -32,6 +32,7 @@ check "no credential was left" is_empty find "$ROOT/etc/fileflux/credentials" -t
 check "no host key was left" is_empty find "$ROOT/etc/ssh" -name 'ssh_host_*'
 check "no shell remembers" is_empty find "$ROOT/root" "$ROOT/home" -maxdepth 2 -name '*_history' -size +0
 check "the machine has no identity yet" is_size_zero "$ROOT/etc/machine-id"
+check "no pool will be called another machine's" test ! -e "$ROOT/etc/hostid"
 check "no pool of the build is remembered" test ! -e "$ROOT/etc/zfs/zpool.cache"
 # While it is built, the system writes logs and Packer needs its key.
 if [[ -n "$ROOT" ]]; then

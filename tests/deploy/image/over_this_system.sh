@@ -35,7 +35,7 @@ digests > "$layers/second"
 cmp "$layers/first" "$layers/second"
 
 # What 90-clean.sh does outside these layers is not for this machine.
-rm -f /etc/ssh/ssh_host_* /etc/zfs/zpool.cache
+rm -f /etc/ssh/ssh_host_* /etc/zfs/zpool.cache /etc/hostid
 : > /etc/machine-id
 find /root /home -maxdepth 2 -name '*_history' -type f -delete
 bash "$packer/smoke/smoke.sh"

@@ -171,3 +171,45 @@ def test_raidz_takes_all_disks_together(machine: Machine) -> None:
     host = Host(machine, 3, "raidz")
     assert host.init().returncode == 0
     assert "raidz1-0" in host.zfs("zpool", "status", "fileflux")
+
+
+def test_a_node_to_which_no_disk_was_promised_gets_no_pool_and_no_error(machine: Machine) -> None:
+    """Stateless nodes start from the same image."""
+    host = Host(machine)
+    host.configure("mirror", disks="0")
+    assert host.init().returncode == 0
+    assert machine.run("zpool", "list", "-H").stdout == ""
+
+
+def test_a_pool_whose_disk_is_gone_is_imported_and_serves_degraded(machine: Machine) -> None:
+    host = Host(machine)
+    host.configure("mirror", disks="2")
+    assert host.init().returncode == 0
+    host.zfs("zpool", "export", "fileflux")
+    host.disks[0].unlink()
+    done = host.init()
+    assert done.returncode == 0, done.stderr
+    assert "DEGRADED" in host.zfs("zpool", "status", "fileflux")
+
+
+def test_a_pool_that_is_up_is_not_waited_for(machine: Machine) -> None:
+    """One that boot imported, with fewer disks than were promised."""
+    host = Host(machine)
+    assert host.init().returncode == 0
+    host.configure("mirror", disks="4")
+    assert host.init().returncode == 0
+
+
+def test_a_pool_that_cannot_be_imported_is_never_made_anew_nor_its_wiping_advised(
+    machine: Machine,
+) -> None:
+    host = Host(machine, disks=2, layout="single")
+    assert host.init().returncode == 0
+    host.zfs("zpool", "export", "fileflux")
+    host.disks[1].unlink()
+    kept = host.disks[0].read_bytes()
+    done = host.init()
+    assert done.returncode == 5, done.stderr
+    assert "cannot be imported" in done.stderr
+    assert "wipefs" not in done.stderr
+    assert host.disks[0].read_bytes() == kept
