@@ -113,8 +113,13 @@ build {
   name    = "fileflux"
   sources = ["source.amazon-ebs.storage-node"]
 
+  # The folder has to be there; with the slash its content is what is copied.
+  provisioner "shell" {
+    inline = ["mkdir -p /tmp/fileflux-files"]
+  }
+
   provisioner "file" {
-    source      = "${path.root}/files"
+    source      = "${path.root}/files/"
     destination = "/tmp/fileflux-files"
   }
 
@@ -123,14 +128,17 @@ build {
     scripts = [
       "${path.root}/scripts/10-packages.sh",
       "${path.root}/scripts/20-node.sh",
-      "${path.root}/scripts/90-clean.sh",
     ]
   }
 
-  # What was made is looked at before it becomes an image.
+  # What was made is cleaned and looked at before it becomes an image, by one connection: the host's keys
+  # are gone after the first of them.
   provisioner "shell" {
     execute_command = "sudo env {{ .Vars }} bash '{{ .Path }}'"
-    script          = "${path.root}/smoke/smoke.sh"
+    scripts = [
+      "${path.root}/scripts/90-clean.sh",
+      "${path.root}/smoke/smoke.sh",
+    ]
   }
 
   post-processor "manifest" {

@@ -27,6 +27,11 @@ for unit in fileflux-pool-init.service fileflux-node.service fileflux-scrub.serv
     install -D -m 0644 "$FILES/$unit" "/etc/systemd/system/$unit"
 done
 
+# Whichever of them the base image has; a drop-in for a unit that is not there does nothing.
+for kubelet in kubelet.service snap.kubelet-eks.daemon.service; do
+    install -D -m 0644 "$FILES/kubelet-pool.conf" "/etc/systemd/system/$kubelet.d/fileflux-pool.conf"
+done
+
 systemctl daemon-reload
 systemctl enable fileflux-pool-init.service fileflux-scrub.timer unattended-upgrades.service
 # In Kubernetes the node is a pod; outside it, whoever installs FileFlux enables this.

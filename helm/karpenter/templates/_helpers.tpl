@@ -9,6 +9,8 @@ if [[ ! -x "$bootstrap" ]]; then
 fi
 install -d -m 0755 /etc/fileflux
 printf 'FILEFLUX_POOL_DISKS=%s\n' '{{ .disks }}' > /etc/fileflux/pool-disks.env
+# Before the node joins: a pod that found no pool would fill the root volume. A failure ends this script here.
+systemctl restart fileflux-pool-init.service
 "$bootstrap" '{{ .cluster.name }}' \
   --apiserver-endpoint '{{ .cluster.endpoint }}' \
   --b64-cluster-ca '{{ .cluster.authority }}' \

@@ -72,6 +72,28 @@ def test_the_node_outside_kubernetes_is_given_settings_that_exist() -> None:
     assert {name.removesuffix("_FILE") for name in given} <= known
 
 
+@pytest.mark.parametrize(
+    "user_data",
+    ["terraform/modules/storage_nodes/user_data.sh.tftpl", "helm/karpenter/templates/_helpers.tpl"],
+)
+def test_user_data_makes_the_pool_of_all_disks_before_the_node_joins(user_data: str) -> None:
+    """The number of disks, then the pool, then the cluster; a pool that fails ends the script."""
+    text = (ROOT / user_data).read_text()
+    steps = ("/etc/fileflux/pool-disks.env", "systemctl restart fileflux-pool-init", "--apiserver")
+    places = [text.index(step) for step in steps]
+    assert places == sorted(places)
+    assert "set -euo pipefail" in text
+    unit = (PACKER / "files/fileflux-pool-init.service").read_text()
+    assert "ConditionPathExists=/etc/fileflux/pool-disks.env" in unit
+
+
+def test_kubelet_is_not_started_without_the_pool() -> None:
+    drop_in = (PACKER / "files/kubelet-pool.conf").read_text()
+    assert "Requires=fileflux-pool-init.service" in drop_in
+    script = (PACKER / "scripts/20-node.sh").read_text()
+    assert "kubelet-pool.conf" in script
+
+
 @pytest.mark.deploy
 def test_packer_takes_the_template_as_it_is_written() -> None:
     """The plugin for AWS cannot be had here: arguments of its source are not checked."""
