@@ -11,6 +11,8 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
+from fileflux.core.tracing import current
+
 _SECRET_FIELDS: Final = frozenset(
     {"authorization", "signature", "secret", "secret_key", "password", "token", "x-amz-signature"}
 )
@@ -26,6 +28,7 @@ def configure_logging(*, level: str = "INFO", log_format: str = "auto") -> None:
     )
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
@@ -51,6 +54,26 @@ def configure_logging(*, level: str = "INFO", log_format: str = "auto") -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     for noisy in ("faust", "mode", "uvicorn.access", "botocore", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _add_trace(
+    _logger: Any, _method: str, entry: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """The innermost span, where one is recorded; otherwise what `note_request` was told."""
+    context = current()
+    if context is not None:
+        entry["trace_id"], entry["span_id"] = context.trace_id, context.span_id
+    return entry
+
+
+def note_request(request_id: str, trace_id: str = "") -> None:
+    """Put these ids into every entry of this task, and of those that it begins.
+
+    What works for several requests at once was begun by one of them, and carries that one's ids.
+    """
+    structlog.contextvars.clear_contextvars()
+    ids = {"request_id": request_id, "trace_id": trace_id}
+    structlog.contextvars.bind_contextvars(**{name: one for name, one in ids.items() if one})
 
 
 def _redact(

@@ -54,7 +54,7 @@ class S3App:
             return
         request = _Request(scope, receive, self._deps)
         with (
-            self._traces.begin(scope["headers"]) as request.span,
+            self._traces.begin(scope["headers"], request.request_id) as request.span,
             self._metrics.measure(scope["method"]) as measured,
         ):
             try:
@@ -155,9 +155,9 @@ class S3App:
             made = Answer(rendered.status, dict(rendered.headers), rendered.body)
             request.code = s3_error(error).code
         if made.status >= 500 and made.status not in UNAVAILABLE_STATUSES:
-            log.error("a request failed", request_id=request.request_id, exc_info=error)
+            log.error("a request failed", exc_info=error)
         elif made.status == 503:
-            log.info("a request was put off", request_id=request.request_id, problem=str(error))
+            log.info("a request was put off", problem=str(error))
         return made
 
     def _common_headers(self, request: "_Request") -> dict[str, str]:

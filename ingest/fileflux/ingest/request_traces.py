@@ -7,6 +7,7 @@ not leave by this way. The audit record has what a trace lacks, under the same t
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from fileflux.core.telemetry import note_request
 from fileflux.core.tracing import (
     NO_SPAN,
     TRACEPARENT,
@@ -28,12 +29,16 @@ class RequestTraces:
     def __init__(self) -> None:
         self._tracer = tracer()
 
-    def begin(self, headers: Iterable[tuple[bytes, bytes]]) -> Span:
-        """Continue the client's trace, if its header is one; otherwise the sampler decides."""
-        if not self._tracer.is_on:
-            return NO_SPAN
+    def begin(self, headers: Iterable[tuple[bytes, bytes]], request_id: str) -> Span:
+        """Continue the client's trace, if its header is one; otherwise the sampler decides.
+
+        Log entries carry the ids of both, whether the trace is recorded or not.
+        """
         found = [value for name, value in headers if name == _HEADER]
         parent = parse_traceparent(found[0].decode("latin-1").strip()) if len(found) == 1 else None
+        note_request(request_id, parent.trace_id if parent else "")
+        if not self._tracer.is_on:
+            return NO_SPAN
         return self._tracer.request("HTTP", parent)
 
     def describe(self, span: Span, scope: Mapping[str, Any], answered: Answered) -> None:
