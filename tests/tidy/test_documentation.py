@@ -118,7 +118,9 @@ def _names_of_deployments() -> list[str]:
     made = re.findall(r"\bas: (\w+)", adapter)
     inventory = [*ROOT.glob("ansible/inventory/**/*.yml"), *ROOT.glob("ansible/roles/*/defaults/*")]
     asked = [name for path in inventory for name in re.findall(r"^(\w+):", path.read_text(), re.M)]
-    return re.findall(r"\$\{(\w+)", compose) + made + asked
+    # pool.conf and pool-disks.env, which a script of the image reads.
+    pool = re.findall(r"FILEFLUX_POOL\w*", (ROOT / "packer/files/fileflux-pool-init").read_text())
+    return re.findall(r"\$\{(\w+)", compose) + made + asked + pool
 
 
 def test_every_decision_is_in_the_index() -> None:

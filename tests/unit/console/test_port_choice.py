@@ -86,7 +86,9 @@ def test_a_port_that_a_person_chose_is_kept_although_somebody_speaks_udp_there(
     tmp_path: Path, ports: ReservedPorts
 ) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as somebody:
-        somebody.bind((HOST, 0))
-        port = somebody.getsockname()[1]
+        # Free for TCP first: a port that UDP draws may be that of another test's connection.
+        with socket.create_server((HOST, 0)) as free:
+            port = free.getsockname()[1]
+        somebody.bind((HOST, port))
 
         assert ports.choose(tmp_path / "p", ["s3"], fixed={"s3": port}, host=HOST) == {"s3": port}
