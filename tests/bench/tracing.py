@@ -73,7 +73,7 @@ def _calls_us(headers: dict[str, str]) -> float:
     traces, chosen = RequestTraces(), tracer()
 
     def upload() -> None:
-        with traces.begin(raw) as request:
+        with traces.begin(raw, "") as request:
             trace = request.context or client_context(headers)
             for _ in range(CHILDREN):
                 with chosen.span("child", trace if request else current()) as span:

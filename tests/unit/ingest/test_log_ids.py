@@ -49,7 +49,9 @@ log.error("three", exc_info=ValueError("no"))
 
 
 def test_an_entry_is_one_line_of_json_with_the_ids_of_request_and_innermost_span() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
     one, two, three = map(json.loads, done.stderr.splitlines())
     assert (one["request_id"], one["trace_id"], one["bucket"]) == ("R1", "client", "b")
     assert (two["request_id"], two["trace_id"], two["span_id"]) == ("R1", "recorded", "span")
