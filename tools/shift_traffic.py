@@ -51,7 +51,9 @@ CODES: Final = {"done": DONE, "planned": DONE, "went back": WENT_BACK, "interrup
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # A stopped job goes back, too.
+    # A stopped job goes back, too; and a shell lets a job in its background ignore Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         result = _run(options)
     except (UnknownState, ClusterUnavailable, FiguresUnavailable, ValueError) as error:
