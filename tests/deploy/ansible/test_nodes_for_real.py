@@ -184,7 +184,7 @@ def test_an_upgrade_is_refused_when_uploads_would_stop_or_the_pool_is_not_whole(
 
 
 def test_an_upgrade_that_breaks_at_any_event_ends_with_the_node_in_use(fleet: Fleet) -> None:
-    breaks = 0
+    breaks, finished = 0, 0
     for event in range(1, 200):
         fleet.forget()
         broken = fleet.play("upgrade_node.yml", break_at=event)
@@ -198,8 +198,9 @@ def test_an_upgrade_that_breaks_at_any_event_ends_with_the_node_in_use(fleet: Fl
             assert fleet.intents() == {"id-of-node-1": "active"}
             assert (fleet.root / "upgraded").exists()
             assert not (fleet.root / "marker").exists()
-    print(f"{breaks} breaks, the node in use after each")
-    assert breaks > 30
+            finished += 1
+    print(f"{breaks} breaks, {finished} after the plan: the node in use after the next run")
+    assert finished > 15
 
 
 def test_the_exporter_is_waited_for_until_it_tells_the_new_size(node: Node, tmp_path: Path) -> None:
