@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import traceback
 
 import pytest
 from tests.deploy.logs.fluent_bit import PARSERS, Lua, Record, first_parsed, joined, parsed
@@ -107,16 +106,25 @@ def test_what_fileflux_logs_is_read_with_its_ids_and_its_own_fields_apart() -> N
     }
 
 
+DIES = """
+try:
+    {}["first"]
+except KeyError as first:
+    raise OSError("second") from first
+"""
+
+
 def chained_traceback() -> str:
     """What Python prints of an exception that another one led to."""
-    first, second = KeyError("first"), OSError("second")
-    second.__cause__ = first
-    return "".join(traceback.format_exception(second)).rstrip("\n")
+    done = subprocess.run([sys.executable, "-c", DIES], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    return done.stderr.rstrip("\n")
 
 
 def test_a_plain_traceback_with_the_one_that_led_to_it_is_one_record_of_level_error() -> None:
     text = chained_traceback()
     lines = ['{"event": "before"}', *text.split("\n"), '{"event": "after"}']
+    assert text.count("Traceback") == 2
     assert joined(lines) == [lines[0], text, lines[-1]]
     assert shape({"log": text})["level"] == "error"
 
