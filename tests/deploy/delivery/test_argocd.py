@@ -14,8 +14,9 @@ from tests.deploy.kube.schemas import problems
 from tools.deploy_tools import path_of
 
 ROOT: Final = Path(__file__).parents[3]
-CHARTS: Final = [chart for chart in ALL_CHARTS if chart.name not in ("karpenter", "external-dns")]
-"""Nodes and names are there before Argo CD runs: docs/how-to/deploy-aws.md installs them."""
+BEFORE: Final = {"karpenter", "external-dns", "logging"}
+"""Nodes, names and logs are there before Argo CD runs: docs/how-to/deploy-aws.md installs them."""
+CHARTS: Final = [chart for chart in ALL_CHARTS if chart.name not in BEFORE]
 ARGOCD: Final = ROOT / "argocd"
 BOOTSTRAP: Final = ARGOCD / "bootstrap"
 ENVIRONMENTS: Final = ("dev", "prod")
