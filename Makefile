@@ -83,7 +83,7 @@ lock: setup ## Resolve all locks again (needs uv on PATH); read the difference
 
 .PHONY: sqlcheck
 sqlcheck: setup ## CockroachDB's own parser, for the tests of our SQL (minutes the first time)
-	@$(RUN) tools/build_sqlcheck.py
+	@$(RUN) tools/deploy_tools.py sqlcheck
 
 # Two at a time: those with real processes wait for them most of the time, the others compute.
 SUITES := fault-sample integration-tests other-tests client-suites rebuild-sample deploy-sample

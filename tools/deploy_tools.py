@@ -1,4 +1,4 @@
-"""Get the tools that check the deployment's files, and print where they are.
+"""Get the tools that tests drive, and print where they are.
 
     python tools/deploy_tools.py --list
     python tools/deploy_tools.py helm tofu
@@ -21,8 +21,7 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.build_sqlcheck import CACHE_DIR, ROOT, find_go
-from tools.go_modules import Module, ToolUnavailable, module_dir, run
+from tools.go_modules import CACHE_DIR, ROOT, Module, ToolUnavailable, find_go, module_dir, run
 
 TOOLS_DIR: Final = CACHE_DIR / "deploy-tools"
 WRAPPERS_DIR: Final = ROOT / "tools" / "go"
@@ -114,6 +113,8 @@ TOOLS: Final[dict[str, Tool]] = {
         ".",
         "about 2 minutes",
     ),
+    # CockroachDB's own parser as a command, for the tests of our SQL.
+    "sqlcheck": WrappedTool("sqlcheck", ".", "v1", "about 2 minutes"),
     "schema-provider": WrappedTool("schema-provider", ".", "v1", "half a minute"),
     "prometheus": DebianTool("prometheus", "usr/bin/prometheus"),
     "promtool": DebianTool("prometheus", "usr/bin/promtool"),
@@ -143,7 +144,7 @@ def path_of(name: str) -> Path:
     Raises ToolUnavailable with the last lines of what failed.
     """
     tool = TOOLS[name]
-    binary = _binary(name, tool)
+    binary = place_of(name)
     if not binary.exists():
         binary.parent.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(binary):
@@ -152,7 +153,9 @@ def path_of(name: str) -> Path:
     return binary
 
 
-def _binary(name: str, tool: Tool) -> Path:
+def place_of(name: str) -> Path:
+    """Return where the tool's executable is, or would be: nothing is made."""
+    tool = TOOLS[name]
     match tool:
         case GoTool():
             return TOOLS_DIR / f"{name}-{tool.version}" / name

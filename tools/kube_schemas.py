@@ -14,8 +14,7 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.build_sqlcheck import CACHE_DIR
-from tools.go_modules import Module, ToolUnavailable, module_dir
+from tools.go_modules import CACHE_DIR, Module, ToolUnavailable, module_dir
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.build_sqlcheck import CACHE_DIR
 from tools.deploy_tools import path_of
+from tools.go_modules import CACHE_DIR
 from tools.provider_schemas import PROVIDERS, schema_path
 
 SOURCES: Final = {"aws": "hashicorp/aws", "cloudflare": "cloudflare/cloudflare"}

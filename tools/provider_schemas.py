@@ -23,7 +23,7 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.build_sqlcheck import CACHE_DIR, ROOT
+from tools.go_modules import CACHE_DIR, ROOT
 from tools.provider_bindings import Binding, Schema, block_of
 
 LOCK: Final = ROOT / "requirements" / "provider-schemas.lock"

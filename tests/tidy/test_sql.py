@@ -6,12 +6,12 @@ refused, means something else, or is slow.
 
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+from tools.deploy_tools import place_of
 
 ROOT: Final = Path(__file__).parents[2]
 METADATA: Final = ROOT / "metadata" / "fileflux" / "metadata"
@@ -99,11 +99,7 @@ def test_migrations_are_numbered_without_a_gap() -> None:
 
 @pytest.fixture(scope="module")
 def sqlcheck() -> Path:
-    locate = "import build_sqlcheck; print(build_sqlcheck.binary_path())"
-    path = subprocess.run(
-        [sys.executable, "-c", locate], cwd=ROOT / "tools", capture_output=True, check=True
-    )
-    binary = Path(path.stdout.decode().strip())
+    binary = place_of("sqlcheck")
     if not binary.exists():
         pytest.skip("CockroachDB's parser is not built: `make sqlcheck`")
     return binary

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from tests.deploy.kube.rendered import pods_of, rendered
 from tests.deploy.kube.schemas import problems
-from tools.build_sqlcheck import binary_path
+from tools.deploy_tools import place_of
 
 ROOT: Final = Path(__file__).parents[3]
 CHART: Final = ROOT / "helm/cockroachdb"
@@ -148,7 +148,7 @@ def test_no_password_is_in_a_manifest_or_on_a_command_line() -> None:
 @pytest.mark.sqlcheck
 def test_cockroachdbs_own_parser_takes_the_setup_and_the_schedule() -> None:
     text = re.sub(r"--[^\n]*", "", statements(*BACKUP))
-    parser = binary_path()
+    parser = place_of("sqlcheck")
     if not parser.exists():
         pytest.skip("CockroachDB's parser is not built: `make sqlcheck`")
     for statement in filter(None, map(str.strip, text.split(";"))):
