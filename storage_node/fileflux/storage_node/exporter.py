@@ -16,12 +16,18 @@ from prometheus_client.registry import Collector
 from fileflux.core.errors import Invalid
 from fileflux.core.ops import EmbeddedServer, bound_socket
 from fileflux.storage_node.heartbeat import PoolWatch
-from fileflux.storage_node.pool import PoolFigures
+from fileflux.storage_node.pool import PoolCondition, PoolFigures
 
 PORTS_TRIED: Final = 64
 
 _Message = MutableMapping[str, Any]
 _PoolValue = Callable[[PoolFigures], float | None]
+
+
+def _of_condition(value_of: Callable[[PoolCondition], float | None]) -> _PoolValue:
+    """None where ZFS did not tell its condition."""
+    return lambda pool: None if pool.condition is None else value_of(pool.condition)
+
 
 POOL_METRICS: Final[dict[str, tuple[str, _PoolValue]]] = {
     "zfs_pool_size_bytes": ("Size of the pool.", lambda pool: pool.size_bytes),
@@ -38,19 +44,19 @@ POOL_METRICS: Final[dict[str, tuple[str, _PoolValue]]] = {
     ),
     "zfs_pool_scrub_timestamp_seconds": (
         "When the last scrub ended, since 1970; missing before the first.",
-        lambda pool: pool.condition.scrubbed_s if pool.condition else None,
+        _of_condition(lambda condition: condition.scrubbed_s),
     ),
     "zfs_pool_read_errors": (
         "Reads that failed, of all disks since the last clear.",
-        lambda pool: pool.condition.read_errors if pool.condition else None,
+        _of_condition(lambda condition: condition.read_errors),
     ),
     "zfs_pool_write_errors": (
         "Writes that failed, of all disks since the last clear.",
-        lambda pool: pool.condition.write_errors if pool.condition else None,
+        _of_condition(lambda condition: condition.write_errors),
     ),
     "zfs_pool_checksum_errors": (
         "Blocks whose checksum did not match, of all disks since the last clear.",
-        lambda pool: pool.condition.checksum_errors if pool.condition else None,
+        _of_condition(lambda condition: condition.checksum_errors),
     ),
 }
 
