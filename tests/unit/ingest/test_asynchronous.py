@@ -49,15 +49,20 @@ def open_world(
     return open_memory_world(NODES, rng=RNG, silence_s=0.02, give_up_s=give_up_s, former=former)
 
 
-@asynccontextmanager
-async def uploads_of(world: MemoryWorld) -> AsyncIterator[AsyncUploads]:
-    uploads = AsyncUploads(
+def open_uploads(world: MemoryWorld, *, outlives_us: bool = True) -> AsyncUploads:
+    return AsyncUploads(
         world.engine,
         staging=world.staging,
         direct=world.pipeline,
         states=world.pipeline,
         redriver=redriver_of(world),
+        outlives_us=outlives_us,
     )
+
+
+@asynccontextmanager
+async def uploads_of(world: MemoryWorld) -> AsyncIterator[AsyncUploads]:
+    uploads = open_uploads(world)
     try:
         yield uploads
     finally:
@@ -205,14 +210,7 @@ async def test_a_full_staging_is_said_before_anything_is_promised() -> None:
 async def test_staging_that_goes_with_its_pod_promises_nothing() -> None:
     """An emptyDir survives a power cut, and is gone with the pod."""
     async with open_world() as world:
-        uploads = AsyncUploads(
-            world.engine,
-            staging=world.staging,
-            direct=world.pipeline,
-            states=world.pipeline,
-            redriver=redriver_of(world),
-            outlives_us=False,
-        )
+        uploads = open_uploads(world, outlives_us=False)
         assert world.staging.is_durable
         assert not uploads.is_available
         await uploads.close()
@@ -269,13 +267,7 @@ async def test_the_heir_of_a_dead_incarnation_settles_what_it_accepted_once(
     is_seal_out: bool,
 ) -> None:
     async with open_world() as former:
-        uploads = AsyncUploads(
-            former.engine,
-            staging=former.staging,
-            direct=former.pipeline,
-            states=former.pipeline,
-            redriver=redriver_of(former),
-        )
+        uploads = open_uploads(former)
         if not is_seal_out:
             former.broker.faults = MemoryFaults(drop=1, topics=frozenset({UPLOADS_SEALED}))
         former.pipeline.moods = dict.fromkeys(NODES, "silent")
@@ -303,13 +295,7 @@ async def test_the_heir_of_a_dead_incarnation_settles_what_it_accepted_once(
 
 async def test_a_note_that_was_never_accepted_is_dropped() -> None:
     async with open_world() as former:
-        uploads = AsyncUploads(
-            former.engine,
-            staging=former.staging,
-            direct=former.pipeline,
-            states=former.pipeline,
-            redriver=redriver_of(former),
-        )
+        uploads = open_uploads(former)
 
         async def submit(change: AcceptAsync) -> Outcome:
             await asyncio.sleep(3600)
@@ -338,13 +324,7 @@ async def test_a_note_that_cannot_be_read_is_kept_aside_and_the_others_are_inher
     damage: bytes,
 ) -> None:
     async with open_world() as former:
-        uploads = AsyncUploads(
-            former.engine,
-            staging=former.staging,
-            direct=former.pipeline,
-            states=former.pipeline,
-            redriver=redriver_of(former),
-        )
+        uploads = open_uploads(former)
         former.pipeline.moods = dict.fromkeys(NODES, "silent")
         outcomes = [await accept(uploads, data) for data in (b"one", b"two", b"three")]
         await kill(former, uploads)
@@ -374,13 +354,7 @@ async def test_an_upload_that_cannot_be_driven_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with open_world() as former:
-        uploads = AsyncUploads(
-            former.engine,
-            staging=former.staging,
-            direct=former.pipeline,
-            states=former.pipeline,
-            redriver=redriver_of(former),
-        )
+        uploads = open_uploads(former)
         former.pipeline.moods = dict.fromkeys(NODES, "silent")
         outcomes = [await accept(uploads, data) for data in (b"one", b"two")]
         await kill(former, uploads)
@@ -414,13 +388,7 @@ async def test_a_bundle_that_cannot_be_read_stops_no_accepted_upload(
     """It is somebody else's, whose connection died; its disk is broken, or its bucket away."""
     monkeypatch.setattr("fileflux.ingest.inheritance.LOOK_S", 0.01)
     async with open_world() as former:
-        uploads = AsyncUploads(
-            former.engine,
-            staging=former.staging,
-            direct=former.pipeline,
-            states=former.pipeline,
-            redriver=redriver_of(former),
-        )
+        uploads = open_uploads(former)
         former.pipeline.moods = dict.fromkeys(NODES, "silent")
         outcome = await accept(uploads, b"one")
         await kill(former, uploads)
