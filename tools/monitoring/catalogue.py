@@ -6,6 +6,7 @@ takes its rules and panels along.
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from fileflux.console.metrics_reference import metrics
@@ -57,8 +58,9 @@ class Known:
     source: str
 
 
+@cache
 def known_metrics() -> dict[str, Known]:
-    """Return ours by name; of a histogram its three series."""
+    """Return ours by name; of a histogram its three series. Reading the code takes a while."""
     found = {}
     for metric in metrics():
         ends = ("_bucket", "_sum", "_count") if metric.kind == "histogram" else ("",)
