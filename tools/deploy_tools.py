@@ -21,9 +21,12 @@ from typing import Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tools.bootstrap import ENVIRONMENTS
 from tools.go_modules import CACHE_DIR, ROOT, Module, ToolUnavailable, find_go, module_dir, run
 
 TOOLS_DIR: Final = CACHE_DIR / "deploy-tools"
+PYTHON_TOOLS_DIR: Final = ENVIRONMENTS["deploy"].python.parent
+"""Where ansible, checkov, hadolint and yamllint are, in an environment of their own."""
 WRAPPERS_DIR: Final = ROOT / "tools" / "go"
 """Modules of our own that name a command of another, for those that cannot be built alone."""
 

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import boto3
+from tools.deploy_tools import PYTHON_TOOLS_DIR
+
+from fileflux.console.loopback_ports import free_tcp_ports
 
 ROOT: Final = Path(__file__).parents[3]
 ANSIBLE: Final = ROOT / "ansible"
-BIN: Final = ROOT / ".venv-deploy" / "bin"
 REGION: Final = "eu-central-1"
 WAIT_S: Final = 60
 RUN_S: Final = 300
@@ -49,20 +51,13 @@ def wait_for(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
-def deploy_bin() -> Path:
-    """Where ansible is: the checkout's own, or that of the cache's owner."""
-    cache = os.environ.get("FILEFLUX_CACHE_DIR")
-    beside = Path(cache).absolute().parent / ".venv-deploy" / "bin" if cache else BIN
-    return BIN if (BIN / "ansible-playbook").exists() else beside
-
-
 def ansible_environment() -> dict[str, str]:
     return {
         **os.environ,
         "ANSIBLE_CONFIG": str(ANSIBLE / "ansible.cfg"),
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_LOCALHOST_WARNING": "False",
-        "PATH": f"{deploy_bin()}{os.pathsep}/usr/local/sbin:/usr/sbin:/sbin:{os.environ['PATH']}",
+        "PATH": f"{PYTHON_TOOLS_DIR}:/usr/local/sbin:/usr/sbin:/sbin:{os.environ['PATH']}",
         "PYTHONPATH": "",
         "LC_ALL": "C.UTF-8",
         "AWS_ACCESS_KEY_ID": "testing",
@@ -76,7 +71,7 @@ class Cloud:
     """moto's server, a process of its own, and one client."""
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        (self.port,) = free_tcp_ports(1)
         self.url = f"http://127.0.0.1:{self.port}"
         command = [sys.executable, "-m", "moto.server", "-p", str(self.port)]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -110,12 +105,6 @@ class Cloud:
     def stop(self) -> None:
         self._process.kill()
         self._process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def _tag_list(tags: dict[str, str]) -> list[dict[str, str]]:
@@ -275,7 +264,7 @@ class Node:
         }
 
     def _inventory(self) -> dict[str, Any]:
-        python = str(deploy_bin() / "python")
+        python = str(PYTHON_TOOLS_DIR / "python")
         host = {
             "ansible_connection": "local",
             "ansible_python_interpreter": python,

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.deploy.ansible.machine import ANSIBLE, REGION, Cloud, ansible_environment, deploy_bin
+from tests.deploy.ansible.machine import ANSIBLE, REGION, Cloud, ansible_environment
+from tools.deploy_tools import PYTHON_TOOLS_DIR
 
 pytestmark = pytest.mark.deploy
 
@@ -21,7 +22,7 @@ def cloud() -> Iterator[Cloud]:
 
 def hosts(cloud: Cloud, home: Path) -> dict[str, Any]:
     run = subprocess.run(
-        [deploy_bin() / "ansible-inventory", "-i", "inventory/dev.aws_ec2.yml", "--list"],
+        [PYTHON_TOOLS_DIR / "ansible-inventory", "-i", "inventory/dev.aws_ec2.yml", "--list"],
         cwd=ANSIBLE,
         env={**ansible_environment(), "AWS_ENDPOINT_URL": cloud.url, "ANSIBLE_HOME": str(home)},
         capture_output=True,
@@ -93,7 +94,7 @@ def told(cloud: Cloud, home: Path, node: str, template: str, **given: Any) -> li
     environment = {**ansible_environment(), "AWS_ENDPOINT_URL": cloud.url}
     environment |= {"ANSIBLE_HOME": str(home), "PATH": f"{home}:{environment['PATH']}"}
     run = subprocess.run(
-        [str(deploy_bin() / "ansible"), *arguments],
+        [str(PYTHON_TOOLS_DIR / "ansible"), *arguments],
         cwd=ANSIBLE,
         env=environment,
         capture_output=True,

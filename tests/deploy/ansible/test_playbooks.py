@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from tests.deploy.ansible.machine import ANSIBLE, ansible_environment, deploy_bin
+from tests.deploy.ansible.machine import ANSIBLE, ansible_environment
+from tools.deploy_tools import PYTHON_TOOLS_DIR
 
 PLAYBOOKS: Final = sorted((ANSIBLE / "playbooks").glob("*.yml"))
 ROLES: Final = sorted((ANSIBLE / "roles").iterdir())
@@ -140,7 +141,7 @@ def test_no_secret_and_no_key_lies_in_a_file() -> None:
 
 def test_yaml_is_clean_for_yamllint() -> None:
     run = subprocess.run(
-        [deploy_bin() / "yamllint", "--strict", "-c", ANSIBLE / ".yamllint", ANSIBLE],
+        [PYTHON_TOOLS_DIR / "yamllint", "--strict", "-c", ANSIBLE / ".yamllint", ANSIBLE],
         capture_output=True,
         text=True,
         check=False,
@@ -150,7 +151,7 @@ def test_yaml_is_clean_for_yamllint() -> None:
 
 def test_every_playbook_has_ansibles_syntax() -> None:
     run = subprocess.run(
-        [str(deploy_bin() / "ansible-playbook"), "--syntax-check", "-i", "node-1,", *PLAYBOOKS],
+        [str(PYTHON_TOOLS_DIR / "ansible-playbook"), "--syntax-check", "-i", "node-1,", *PLAYBOOKS],
         cwd=ANSIBLE,
         env=ansible_environment(),
         capture_output=True,
@@ -164,7 +165,7 @@ def test_every_playbook_has_ansibles_syntax() -> None:
 def test_ansible_lint_finds_nothing_by_its_production_profile(tmp_path: Path) -> None:
     environment = {**ansible_environment(), "ANSIBLE_HOME": str(tmp_path), "NO_COLOR": "1"}
     run = subprocess.run(
-        [deploy_bin() / "ansible-lint", "--offline", "--profile", "production", "--strict"],
+        [PYTHON_TOOLS_DIR / "ansible-lint", "--offline", "--profile", "production", "--strict"],
         cwd=ANSIBLE,
         env=environment,
         capture_output=True,

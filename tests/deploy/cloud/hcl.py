@@ -13,9 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from tools.deploy_tools import PYTHON_TOOLS_DIR
+
 ROOT: Final = Path(__file__).parents[3]
 TERRAFORM: Final = ROOT / "terraform"
-DEPLOY_VENV: Final = ROOT / ".venv-deploy"
 LABELS: Final = {"resource": 2, "data": 2, "ephemeral": 2, "variable": 1, "output": 1, "module": 1}
 PARSE: Final = """
 import hcl2, json, sys
@@ -44,7 +45,7 @@ class Block:
 def blocks(folder: Path = TERRAFORM) -> tuple[Block, ...]:
     """Return all blocks of all .tf files below, in the files' order."""
     files = sorted(folder.rglob("*.tf"))
-    command = [str(DEPLOY_VENV / "bin/python"), "-c", PARSE, *map(str, files)]
+    command = [str(PYTHON_TOOLS_DIR / "python"), "-c", PARSE, *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return tuple(
         Block(Path(path), kind, labels, body)

@@ -7,7 +7,8 @@ from collections import Counter
 from functools import cache
 from typing import Any, Final
 
-from tests.deploy.cloud.hcl import DEPLOY_VENV, TERRAFORM
+from tests.deploy.cloud.hcl import TERRAFORM
+from tools.deploy_tools import PYTHON_TOOLS_DIR
 
 SKIP: Final = re.compile(r"#checkov:skip=(CKV2?_\w+):(.*)")
 REASON_CHARACTERS_MIN: Final = 20
@@ -16,7 +17,7 @@ REASON_CHARACTERS_MIN: Final = 20
 @cache
 def results() -> dict[str, Any]:
     """Return checkov's report of terraform/. It asks no server: rules are its own."""
-    command = [str(DEPLOY_VENV / "bin/checkov"), "--directory", str(TERRAFORM)]
+    command = [str(PYTHON_TOOLS_DIR / "checkov"), "--directory", str(TERRAFORM)]
     command += ["--framework", "terraform", "--output", "json", "--skip-download"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     report = json.loads(done.stdout)

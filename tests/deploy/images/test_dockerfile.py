@@ -5,13 +5,15 @@ import subprocess
 from typing import Final
 
 from tests.deploy.images.compose_file import OURS, ROOT, image_command
+from tools.deploy_tools import PYTHON_TOOLS_DIR
 
-HADOLINT: Final = ROOT / ".venv-deploy/bin/hadolint"
 TEXT: Final = (ROOT / "Dockerfile").read_text()
 
 
 def test_hadolint_has_no_complaint() -> None:
-    done = subprocess.run([HADOLINT, ROOT / "Dockerfile"], capture_output=True, text=True)
+    done = subprocess.run(
+        [PYTHON_TOOLS_DIR / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True
+    )
     assert done.stdout == ""
     assert done.returncode == 0
 

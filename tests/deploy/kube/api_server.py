@@ -7,7 +7,6 @@ nothing runs. `make test-deploy` builds both (4 minutes the first time).
 import contextlib
 import json
 import secrets
-import socket
 import ssl
 import subprocess
 import time
@@ -21,6 +20,8 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tools.deploy_tools import path_of
+
+from fileflux.console.loopback_ports import free_tcp_ports
 
 START_S: Final = 60
 Manifest = dict[str, Any]
@@ -83,7 +84,7 @@ class ApiServer:
 @contextlib.contextmanager
 def api_server(directory: Path) -> Iterator[ApiServer]:
     """Start both in this directory, and stop them in the end."""
-    token, port = secrets.token_hex(16), _free_port()
+    token, (port,) = secrets.token_hex(16), free_tcp_ports(1)
     (directory / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
     _write_key(directory / "accounts.key")
     with _etcd(directory) as etcd, _process(_server_command(directory, port, etcd), directory):
@@ -94,7 +95,7 @@ def api_server(directory: Path) -> Iterator[ApiServer]:
 
 @contextlib.contextmanager
 def _etcd(directory: Path) -> Iterator[str]:
-    client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
+    client, peer = (f"http://127.0.0.1:{port}" for port in free_tcp_ports(2))
     command = [str(path_of("etcd")), f"--data-dir={directory / 'etcd'}", "--log-level=error"]
     command += [f"--listen-client-urls={client}", f"--advertise-client-urls={client}"]
     command += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
@@ -149,8 +150,3 @@ def _write_key(path: Path) -> None:
     path.write_bytes(
         key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

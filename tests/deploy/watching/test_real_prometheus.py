@@ -20,6 +20,8 @@ from tools.monitoring.catalogue import FOREIGN, names_in
 from tools.monitoring.make import FILES, rules
 from tools.monitoring.rule import Alert
 
+from fileflux.console.loopback_ports import free_tcp_ports
+
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
 FILEFLUX: Final = Path(sys.executable).with_name("fileflux")
@@ -112,7 +114,7 @@ class scraping:  # A context manager.
     """Prometheus with the chart's rules, and every port that `dev` told as a target."""
 
     def __init__(self, folder: Path, told: dict[str, Any]) -> None:
-        self._port = 19090
+        (self._port,) = free_tcp_ports(1)
         jobs = [
             {"job_name": job, "static_configs": [{"targets": targets}]}
             for job, targets in targets_of(told).items()
